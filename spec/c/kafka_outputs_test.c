@@ -268,12 +268,12 @@ static void check_unknown_partition (int32_t partition) {
   handle(&s, 1, 1);
   taken_is(0, "");
   assert_true(strand_outputs_due(&s.outputs, s.now_us) < INT64_MAX);
-  s.now_us += PARTITION_FIRST_US;
+  s.now_us += STRAND_ASK_PARTITION_US;
   serve(&s);
   taken_is(0, "01");
   report(&s, 0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
   report(&s, 1, RD_KAFKA_RESP_ERR_NO_ERROR);
-  s.now_us += PARTITION_MOST_US;
+  s.now_us += STRAND_AWAIT_PARTITION_US;
   taken.err = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
   serve(&s);
   assert_int_equal(s.parked, 1);

@@ -69,6 +69,7 @@ typedef struct fixture {
   strand_assignment assignment;
   strand_snapshot snapshot;
   strand_outbox outbox;
+  strand_output_topics topics;
   strand_problem problem;
   strand_transactions x;
   strand_assigned assigned[2];
@@ -137,8 +138,10 @@ static void open_fixture (fixture *s) {
   assert_true(strand_notifier_init(&s->consumer.notifier, true, false));
   assert_true(strand_routes_init(&s->consumer.routes,
                                  &(strand_consumer_config){ 0 }, &failure));
-  strand_transactions_init(&s->x, &s->owner, NULL, &s->outbox, &s->problem,
-                           &s->snapshot);
+  s->topics = (strand_output_topics){ .owner = &s->owner,
+                                      .outbox = &s->outbox };
+  strand_transactions_init(&s->x, &s->owner, NULL, &s->outbox, &s->topics,
+                           &s->problem, &s->snapshot);
   open_engine(s);
 }
 
@@ -760,10 +763,15 @@ static void an_unknown_partition_is_waited_for_a_while (void **state) {
     holds("0");
     assert_int_equal(there.asked->batch_size, OWN);
   }
-  s.now_us += 10000000;
+  s.now_us += STRAND_AWAIT_PARTITION_US;
   refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
   answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
   assert_int_equal(s.parked, 1);
+  handle(&s, 0, 1, 1); /* which is not waited for again */
+  assert_true(plan(&s));
+  refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+  answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+  assert_int_equal(s.parked, 2);
   close_fixture(&s);
 }
 

@@ -42,7 +42,8 @@ void strand_member_init (strand_member *m, strand_consumer *c,
   strand_outbox_init(&m->outbox, &m->owner, m->waker);
   strand_transactor_init(&m->transactor, &m->owner, &m->outbox, m->waker);
   strand_transactions_init(&m->transactions, &m->owner, &m->transactor,
-                           &m->outbox, &m->problem, &m->snapshot);
+                           &m->outbox, &m->output_topics, &m->problem,
+                           &m->snapshot);
   strand_dead_letters_init(&m->dead_letters, &m->owner, &m->outbox,
                            &m->snapshot);
   m->output_topics = (strand_output_topics){ .owner = &m->owner,

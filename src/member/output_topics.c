@@ -4,6 +4,7 @@
 #include "member/output_topics.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "kafka/errors.h"
@@ -39,9 +40,10 @@ rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
   return t->handle;
 }
 
-bool strand_output_topics_refutes (const strand_output_topics *topics,
-                                   const char *name, int32_t partition,
-                                   int64_t since_us) {
+/* True: the brokers, asked after 'since_us', say that there is none. Else they
+** are asked. */
+static bool refute (const strand_output_topics *topics, const char *name,
+                    int32_t partition, int64_t since_us) {
   strand_calls *calls = calls_of(topics);
   strand_topic_facts facts;
   strand_cached_topic *t = calls != NULL ? open_topic(topics, name) : NULL;
@@ -50,6 +52,30 @@ bool strand_output_topics_refutes (const strand_output_topics *topics,
   strand_calls_look(calls, t, &facts);
   return facts.partitions > 0 && facts.partitions <= partition
          && (int64_t)(facts.answered * 1e6) >= since_us;
+}
+
+/* Since when its partition is waited for. What was so of late is not waited for
+** again. */
+static int64_t awaited_since (strand_output_topics *topics, const char *name,
+                              int32_t partition, int64_t now_us) {
+  if (topics->awaited_us == 0
+      || now_us - topics->awaited_us > 2 * STRAND_AWAIT_PARTITION_US
+      || topics->awaited_partition != partition
+      || strcmp(topics->awaited, name) != 0) {
+    snprintf(topics->awaited, sizeof(topics->awaited), "%s", name);
+    topics->awaited_partition = partition;
+    topics->awaited_us = now_us;
+  }
+  return topics->awaited_us;
+}
+
+bool strand_output_topics_await (strand_output_topics *topics,
+                                 const strand_output *output, int64_t now_us) {
+  const char *name = strand_output_topic(output);
+  int64_t since_us = awaited_since(topics, name, output->partition, now_us);
+  return now_us < since_us + STRAND_AWAIT_PARTITION_US
+         && !refute(topics, name, output->partition,
+                    since_us + STRAND_ASK_PARTITION_US);
 }
 
 static void ask_limit (const strand_output_topics *topics, const char *name) {

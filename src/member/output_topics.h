@@ -27,6 +27,11 @@
 #include "member/owner.h"
 #include "shared/staged.h"
 
+/* Of a partition that is not known: so long it is waited for, and an answer that
+** is younger by this than the wait counts, since some brokers know it later. */
+#define STRAND_AWAIT_PARTITION_US 10000000
+#define STRAND_ASK_PARTITION_US 1000000
+
 /* What it needs; set when the member is made. */
 typedef struct strand_output_topics {
   const strand_owner *owner;
@@ -35,6 +40,9 @@ typedef struct strand_output_topics {
   strand_calls *calls; /* of the member's client; NULL: nothing is known */
   strand_placement placement; /* its places */
   int64_t patience_us;
+  char awaited[250]; /* a topic, of which a partition is waited for, or was */
+  int32_t awaited_partition;
+  int64_t awaited_us; /* since then; 0: of none */
 } strand_output_topics;
 
 /* Thread: lua. The member's client is there. */
@@ -52,11 +60,12 @@ void strand_output_topics_expect (const strand_output_topics *topics,
 /* An output goes to it. NULL: by its name. Lives as long as the client. */
 rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
                                             const char *name);
-/* An output is for a partition that its client does not know. True: the
-** brokers, asked after 'since_us', say that there is none. Else it is asked. */
-bool strand_output_topics_refutes (const strand_output_topics *topics,
-                                   const char *name, int32_t partition,
-                                   int64_t since_us);
+/* An output is for a partition that its client does not know. True: it is to
+** be sent again, since that may just have been added, of which the brokers are
+** asked; or librdkafka, which was to place it, did not know the topic's at that
+** moment. It holds up all behind it, so not for long. */
+bool strand_output_topics_await (strand_output_topics *topics,
+                                 const strand_output *output, int64_t now_us);
 /* The broker has refused what it takes, as far as is known. */
 void strand_output_topics_doubt (const strand_output_topics *topics,
                                  const char *name);

@@ -11,11 +11,9 @@
 
 #define AGAIN_FIRST_US 100000
 #define AGAIN_MOST_US 10000000
-#define SETTLE_AGAIN_US 100000     /* after memory ran out */
-#define CHECKED_MOST 64            /* of thousands, at each turn */
-#define PARTITION_FIRST_US 1000000 /* some brokers know it later than others */
-#define PARTITION_MOST_US 10000000
-#define BATCH_LEAST 16384 /* bytes: it is not made smaller by guess */
+#define SETTLE_AGAIN_US 100000 /* after memory ran out */
+#define CHECKED_MOST 64        /* of thousands, at each turn */
+#define BATCH_LEAST 16384      /* bytes: it is not made smaller by guess */
 
 /*
 ** Lists
@@ -43,8 +41,7 @@ static void drop (strand_outputs *o, strand_staged *s) {
 }
 
 void strand_outputs_init (strand_outputs *o, const strand_owner *owner,
-                          strand_outbox *outbox,
-                          const strand_output_topics *topics,
+                          strand_outbox *outbox, strand_output_topics *topics,
                           strand_snapshot *snapshot) {
   *o = (strand_outputs){ .owner = owner,
                          .outbox = outbox,
@@ -137,33 +134,11 @@ static void fail_later (strand_outputs *o, rd_kafka_resp_err_t err,
   send_later(o, now_us);
 }
 
-/* Since when its partition is waited for. What was so of late is not waited for
-** again. */
-static int64_t doubt (strand_outputs *o, const strand_output *output,
-                      int64_t now_us) {
-  const char *topic = strand_output_topic(output);
-  if (o->doubted_us == 0 || now_us - o->doubted_us > 2 * PARTITION_MOST_US
-      || o->doubted_partition != output->partition
-      || strcmp(o->doubted, topic) != 0) {
-    snprintf(o->doubted, sizeof(o->doubted), "%s", topic);
-    o->doubted_partition = output->partition;
-    o->doubted_us = now_us;
-  }
-  return o->doubted_us;
-}
-
-/* Its partition may just have been added: the brokers are asked, and those
-** that know later too. Or librdkafka, which was to place it, did not know the
-** topic's at that moment. It holds up all behind it, so not for long. */
-static bool is_doubtful (strand_outputs *o, const strand_output *output,
-                         rd_kafka_resp_err_t err, int64_t now_us) {
-  int64_t since_us;
-  if (err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) return false;
-  since_us = doubt(o, output, now_us);
-  return now_us < since_us + PARTITION_MOST_US
-         && !strand_output_topics_refutes(
-           o->topics, strand_output_topic(output), output->partition,
-           since_us + PARTITION_FIRST_US);
+static bool await_partition (const strand_outputs *o,
+                             const strand_output *output,
+                             rd_kafka_resp_err_t err, int64_t now_us) {
+  return err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+         && strand_output_topics_await(o->topics, output, now_us);
 }
 
 /* Others of its batch may be to blame. Meanwhile later ones were written. */
@@ -196,7 +171,7 @@ static bool is_spent (const strand_outputs *o, bool maybe_written) {
 /* By itself: it was not in a batch, of which another may be to blame. */
 static void judge (strand_outputs *o, strand_output *output,
                    rd_kafka_resp_err_t err, bool by_itself, int64_t now_us) {
-  if (is_doubtful(o, output, err, now_us)) send_later(o, now_us);
+  if (await_partition(o, output, err, now_us)) send_later(o, now_us);
   else if (strand_error_kind_of(err) == STRAND_ERROR_MISSING
            || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
     refuse(output, err);

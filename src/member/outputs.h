@@ -50,7 +50,7 @@ typedef struct strand_outputs {
   /* set by init, and only read */
   const strand_owner *owner;
   strand_outbox *outbox;
-  const strand_output_topics *topics;
+  strand_output_topics *topics;
   strand_snapshot *snapshot;
   strand_transactions *transactions; /* exactly once: all is for them; or
                                         NULL */
@@ -63,16 +63,12 @@ typedef struct strand_outputs {
   bool failed; /* some delivery: nothing is handed over until 'out' is 0 */
   int64_t again_us; /* nor before */
   int64_t wait_us;
-  char doubted[250]; /* a topic, of which a partition is waited for, or was */
-  int32_t doubted_partition;
-  int64_t doubted_us;   /* since then; 0: of none */
   strand_alert mixed;   /* innocent records of a batch were refused */
   int64_t refused_size; /* batch.size then, until the reason is known; or 0 */
 } strand_outputs;
 
 void strand_outputs_init (strand_outputs *o, const strand_owner *owner,
-                          strand_outbox *outbox,
-                          const strand_output_topics *topics,
+                          strand_outbox *outbox, strand_output_topics *topics,
                           strand_snapshot *snapshot);
 void strand_outputs_free (strand_outputs *o);
 /* Before anything is taken: all that is goes to them. */

@@ -20,7 +20,6 @@
 #include "member/transactions.h"
 
 #define BATCH_LEAST 1000
-#define PARTITION_MOST_US 10000000 /* as outputs.c waits for one */
 /* What librdkafka takes for the lengths and stamps of a record, at most. */
 #define NEXT_BYTES 36
 
@@ -40,24 +39,14 @@ static bool was_alone (const strand_closed *c, const strand_output *o) {
   return batch_bytes(o) + NEXT_BYTES > c->batch_size;
 }
 
-/* Its partition may just have been added, or librdkafka, which was to place it,
-** did not know the topic's at that moment. */
-static void note_doubt (strand_staged *s, int64_t now_us) {
-  if (s->err != RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) s->doubted_us = 0;
-  else if (s->doubted_us == 0) s->doubted_us = now_us;
-}
-
-static bool is_doubtful (const strand_staged *s, int64_t now_us) {
-  return s->doubted_us != 0 && now_us < s->doubted_us + PARTITION_MOST_US;
-}
-
 /* Believed at once of a topic that is not there or not allowed, and of a
 ** partition after a while; else of one that was alone in its batch. */
-static bool is_believed (const strand_closed *c, const strand_staged *s,
-                         int64_t now_us) {
+static bool believe (const strand_transactions *x, const strand_closed *c,
+                     const strand_staged *s, int64_t now_us) {
   rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
   bool letter = !s->refused->sent.is_output;
-  if (!letter && is_doubtful(s, now_us)) return false;
+  if (!letter && err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+    return !strand_output_topics_await(x->topics, s->refused, now_us);
   if (s->refused->alone || err == RD_KAFKA_RESP_ERR__QUEUE_FULL
       || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
     return true;
@@ -166,8 +155,7 @@ static void learn_batch (strand_transactions *x, const strand_closed *c,
 /* True: its record ends. Where others of its batch may be to blame, each goes
 ** alone next; what may be taken well later is sent again. */
 static bool judge (strand_transactions *x, const strand_closed *c,
-                   strand_staged *s, int64_t now_us) {
-  bool believed = is_believed(c, s, now_us);
+                   strand_staged *s, bool believed, int64_t now_us) {
   if (!believed && strand_error_is_final((rd_kafka_resp_err_t)s->err))
     seek(x, c);
   else if (!s->refused->sent.is_output)
@@ -241,12 +229,13 @@ void strand_transactions_judge (strand_transactions *x, strand_closed *c,
   }
   for (size_t i = 0; !committed && i < c->count; i++) {
     strand_staged *s = c->staged[i];
+    bool believed;
     if (s->open == 0 || s->refused == NULL) continue;
-    note_doubt(s, now_us);
-    blamed = blamed || is_believed(c, s, now_us);
+    believed = believe(x, c, s, now_us);
+    blamed = blamed || believed;
     refused = refused || strand_error_is_final((rd_kafka_resp_err_t)s->err);
     if (s->record != NULL) /* later: its topic's event has told it */
-      ended->told |= judge(x, c, s, now_us) || s->later;
+      ended->told |= judge(x, c, s, believed, now_us) || s->later;
   }
   ended->told |= refused && c->batch_size != STRAND_TRANSACTIONS_ALONE;
   learn_batch(x, c, blamed, committed);

@@ -21,12 +21,15 @@
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
                                strand_transactor *transactor,
-                               strand_outbox *outbox, strand_problem *problem,
+                               strand_outbox *outbox,
+                               strand_output_topics *topics,
+                               strand_problem *problem,
                                strand_snapshot *snapshot) {
   const strand_transactional *t = &owner->consumer->settings.transactional;
   *x = (strand_transactions){ .owner = owner,
                               .transactor = transactor,
                               .outbox = outbox,
+                              .topics = topics,
                               .problem = problem,
                               .snapshot = snapshot,
                               .wait_us = AGAIN_FIRST_US };

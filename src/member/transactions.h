@@ -35,6 +35,7 @@
 #include "member/closed_answer.h"
 #include "member/intake.h"
 #include "member/outbox.h"
+#include "member/output_topics.h"
 #include "member/owner.h"
 #include "member/snapshot.h"
 #include "member/transactor.h"
@@ -48,6 +49,7 @@ typedef struct strand_transactions {
   strand_transactor *transactor;
   strand_outbox *outbox; /* its group, its batch.size, and how dead letters
                             look */
+  strand_output_topics *topics;
   strand_problem *problem;
   strand_snapshot *snapshot;
 
@@ -77,7 +79,9 @@ typedef struct strand_transactions {
 void strand_transactions_init (strand_transactions *x,
                                const strand_owner *owner,
                                strand_transactor *transactor,
-                               strand_outbox *outbox, strand_problem *problem,
+                               strand_outbox *outbox,
+                               strand_output_topics *topics,
+                               strand_problem *problem,
                                strand_snapshot *snapshot);
 /* The transactor is gone. */
 void strand_transactions_free (strand_transactions *x);

@@ -129,7 +129,6 @@ typedef struct strand_staged {
   uint32_t open;         /* not acknowledged */
   const strand_output *refused; /* for ever; NULL: none of them */
   int err;                      /* why, librdkafka's code */
-  int64_t doubted_us;           /* its partition is not known since; or 0 */
 } strand_staged;
 
 /* The first by 'link'. NULL: there is none. */
