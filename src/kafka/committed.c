@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SLICE_MS 100
+#include "kafka/answer.h"
+
 /* librdkafka's most. It ends by an answer, or with the connection: of a request
 ** to a coordinator that has timed out librdkafka (2.0 to 2.15) drops a
 ** reference twice. */
@@ -109,16 +110,6 @@ static rd_kafka_resp_err_t take (rd_kafka_topic_partition_list_t *list,
                             : RD_KAFKA_RESP_ERR__BAD_MSG;
 }
 
-static rd_kafka_event_t *wait_for (rd_kafka_queue_t *answers, int timeout_ms,
-                                   const atomic_bool *hurried) {
-  rd_kafka_event_t *event = NULL;
-  for (; event == NULL && timeout_ms > 0 && !atomic_load(hurried);
-       timeout_ms -= SLICE_MS) {
-    event = rd_kafka_queue_poll(answers, SLICE_MS);
-  }
-  return event;
-}
-
 /* What comes later is dropped with its queue. */
 rd_kafka_resp_err_t
 strand_committed_read (rd_kafka_t *client,
@@ -128,7 +119,7 @@ strand_committed_read (rd_kafka_t *client,
   rd_kafka_queue_t *answers = rd_kafka_queue_new(client);
   rd_kafka_event_t *event = NULL;
   if (ask(client, list, answers)) {
-    event = wait_for(answers, timeout_ms, hurried);
+    event = strand_answer_wait(answers, &timeout_ms, hurried);
     err = event != NULL ? take(list, event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
   }
   if (event != NULL) rd_kafka_event_destroy(event);

@@ -5,10 +5,10 @@
 
 #include <string.h>
 
+#include "kafka/answer.h"
 #include "kafka/errors.h"
 #include "kafka/symbols.h"
 
-#define SLICE_MS 100
 /* Longer than anybody waits for the answer: what is late does not end the
 ** connection. Not for ever: while a leader is not known librdkafka looks for
 ** it for so long. */
@@ -110,12 +110,9 @@ static rd_kafka_resp_err_t ask_once (const functions *f, rd_kafka_t *client,
                                      const question *q,
                                      rd_kafka_queue_t *answers, int *left_ms) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
-  rd_kafka_event_t *event = NULL;
+  rd_kafka_event_t *event;
   ask(f, client, q->wanted, answers);
-  for (; event == NULL && *left_ms > 0 && !atomic_load(q->hurried);
-       *left_ms -= SLICE_MS) {
-    event = rd_kafka_queue_poll(answers, SLICE_MS);
-  }
+  event = strand_answer_wait(answers, left_ms, q->hurried);
   if (event == NULL) return err;
   err = take(f, q->list, event);
   rd_kafka_event_destroy(event);
@@ -136,8 +133,9 @@ static rd_kafka_resp_err_t ask_until (const functions *f, rd_kafka_t *client,
     err = ask_once(f, client, &q, answers, &timeout_ms);
     if (!passes(err) && !(err == 0 && one_passes(list))) break;
     if (timeout_ms <= 0 || atomic_load(hurried)) break;
-    rd_kafka_queue_poll(answers, SLICE_MS); /* none comes: a pause */
-    timeout_ms -= SLICE_MS;
+    /* none comes: a pause */
+    rd_kafka_queue_poll(answers, STRAND_ANSWER_SLICE_MS);
+    timeout_ms -= STRAND_ANSWER_SLICE_MS;
   }
   rd_kafka_queue_destroy(answers);
   rd_kafka_topic_partition_list_destroy(q.wanted);

@@ -1,0 +1,20 @@
+/*
+** answer.h - an answer of librdkafka's that is waited for, and may be left
+**
+** Thread: helper.
+*/
+#ifndef STRAND_ANSWER_H
+#define STRAND_ANSWER_H
+
+#include <stdatomic.h>
+
+#include <librdkafka/rdkafka.h>
+
+#define STRAND_ANSWER_SLICE_MS 100 /* so soon is seen that it is hurried */
+
+/* The next event of 'answers', the caller's. NULL: none came before 'left_ms',
+** which counts down, was over, or 'hurried' was set. */
+rd_kafka_event_t *strand_answer_wait (rd_kafka_queue_t *answers, int *left_ms,
+                                      const atomic_bool *hurried);
+
+#endif
