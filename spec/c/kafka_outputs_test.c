@@ -141,6 +141,7 @@ static void check (fixture *s) {
   strand_outputs_check(&s->outputs);
   strand_outbox_check(&s->outbox);
   strand_engine_check(s->owner.engine);
+  assert_int_equal(s->outbox.out, s->outputs.out);
 }
 
 static void serve (fixture *s) {
