@@ -90,7 +90,7 @@ static strand_seat *new_seat (strand_seats *p) {
 }
 
 void strand_seats_bare (strand_seats *p, unsigned route) {
-  if (route < 64) p->bare |= UINT64_C(1) << route;
+  if (route < STRAND_BARE_ROUTES) p->bare |= UINT64_C(1) << route;
 }
 
 strand_seat *strand_seats_take (strand_seats *p, bool *short_of_memory) {

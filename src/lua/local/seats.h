@@ -57,6 +57,8 @@ typedef struct strand_seat_list {
   strand_seat *last;
 } strand_seat_list;
 
+#define STRAND_BARE_ROUTES 64
+
 typedef struct strand_seats {
   strand_local local;
   int generation; /* of the process that opened it */
@@ -81,7 +83,8 @@ typedef struct strand_seats {
   strand_sleepers sleepers; /* those that sleep; under a loop, are awaited */
   int64_t look_us;          /* under a loop: the timer for them; 0: none */
   strand_slice slice;
-  uint64_t bare; /* routes, of the first 64, whose handlers take no context */
+  uint64_t bare; /* a bit for each route whose handlers take no context, of the
+                    first STRAND_BARE_ROUTES */
   bool looped;   /* bodies are a loop's */
   bool asks;     /* and the end of a slice is the body's to tell the loop */
 } strand_seats;
@@ -99,11 +102,12 @@ static inline int64_t strand_seats_now_us (const strand_seats *p) {
   return strand_time_us(&p->local.consumer->time);
 }
 
-/* Handlers of this route take no context from now on: none is made for them. */
+/* Handlers of this route take no context from now on: none is made for them. Of
+** a route above the limit one is made all the same. */
 void strand_seats_bare (strand_seats *p, unsigned route);
 static inline bool strand_seats_are_bare (const strand_seats *p,
                                           unsigned route) {
-  return route < 64 && (p->bare >> route & 1) != 0;
+  return route < STRAND_BARE_ROUTES && (p->bare >> route & 1) != 0;
 }
 
 /* A seat with a record to begin with, of those that wait for a body, or of a

@@ -6,7 +6,7 @@
 ** that have waited as well, since many sleeps may end in one turn of it.
 ** (Elsewhere that costs more than it is worth: to give way is to park.)
 **
-**   begin --a body comes--> is_over? --yes, once--> end --our turn--> begin
+**   begin --a body comes--> over? --yes, once--> end --our turn--> begin
 **
 ** What lies between one that comes and the next is the slice's, unless it is so
 ** long that the loop may have waited. In nginx the thread says whether it has:
