@@ -27,8 +27,8 @@
 #include "member/owner.h"
 #include "shared/staged.h"
 
-/* Of a partition that is not known: so long it is waited for, and an answer that
-** is younger by this than the wait counts, since some brokers know it later. */
+/* A partition that is not known is waited for, so long; what brokers say of it
+** counts after the second, since some know it later than others. */
 #define STRAND_AWAIT_PARTITION_US 10000000
 #define STRAND_ASK_PARTITION_US 1000000
 
