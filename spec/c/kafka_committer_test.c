@@ -202,17 +202,17 @@ who_waits_for_a_commit_that_failed_waits_for_the_next (void **state) {
   assert_true(alloc_failed);
   strand_committer_check(&member.committer);
   assert_int_equal(ticket->waiting, 1);
-  assert_true(has_unplanned(&member.committer));
+  assert_true(has_uncommitted(&member.committer));
   strand_committer_end(&member.committer);
   free(ticket);
 }
 
-static void no_memory_for_a_plan_is_told_to_who_waits (void **state) {
+static void no_memory_for_a_commit_is_told_to_who_waits (void **state) {
   strand_ticket *ticket = NULL;
   (void)state;
   have_something_to_say("t", 0);
   ticket = ask();
-  answer_unplanned(
+  answer_uncommitted(
     &member.committer); /* as after a plan for which memory ran out */
   assert_int_equal(ticket->waiting, 0);
   assert_string_equal(ticket->failure.code, "NO_MEMORY");
@@ -275,8 +275,8 @@ int main (void) {
     cmocka_unit_test_setup_teardown(
       who_waits_for_a_commit_that_failed_waits_for_the_next, open_member,
       close_member),
-    cmocka_unit_test_setup_teardown(no_memory_for_a_plan_is_told_to_who_waits,
-                                    open_member, close_member)
+    cmocka_unit_test_setup_teardown(
+      no_memory_for_a_commit_is_told_to_who_waits, open_member, close_member)
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,7 +77,7 @@ static void each_that_ends_soon_makes_the_pause_longer (void **state) {
   strand_fatal_begin(&f, DESYNCHRONIZED, "why", ++now);
   assert_int_equal(next_end(&f, &now), STRAND_FATAL_GIVE_UP);
   strand_fatal_check(&f);
-  assert_int_equal(f.state, STRAND_FATAL_OVER);
+  assert_int_equal(f.state, STRAND_FATAL_ENDED);
   assert_int_equal(strand_fatal_next(&f, 0, now + 1), STRAND_FATAL_WAIT);
 }
 

@@ -21,11 +21,11 @@
 static struct {
   strand_closed *asked;
   strand_closed *answered;
-  bool member;        /* of the group */
-  int told;           /* so many the engine has memory for */
-  long expected;      /* batch.size of the next client */
-  int64_t trouble_us; /* since when something is in its way: */
-  rd_kafka_resp_err_t trouble;
+  bool member;       /* of the group */
+  int told;          /* so many the engine has memory for */
+  long expected;     /* batch.size of the next client */
+  int64_t outage_us; /* since when something is in its way: */
+  rd_kafka_resp_err_t outage;
 } there;
 
 static strand_err tell_acked (strand_engine *e, strand_record *record,
@@ -50,10 +50,10 @@ static strand_closed *take (void) {
 #define strand_transactor_take(t) take()
 #define strand_transactor_expect(t, size) (there.expected = (size))
 #define strand_transactor_is_ready(t) true
-#define strand_transactor_is_over(t, failure) false
-#define strand_transactor_trouble(t, answer)                                  \
+#define strand_transactor_has_ended(t, failure) false
+#define strand_transactor_outage(t, answer)                                   \
   (snprintf((answer)->reason, sizeof((answer)->reason), "no coordinator"),    \
-   (answer)->err = there.trouble, there.trouble_us)
+   (answer)->err = there.outage, there.outage_us)
 #define strand_transactor_renewals(t, why) ((why)->err = 0, 0)
 #define strand_group_metadata(owner)                                          \
   (there.member ? rd_kafka_consumer_group_metadata_new("g") : NULL)
@@ -200,7 +200,7 @@ static void handle (fixture *s, int partition, int64_t offset, int outputs) {
 static bool plan (fixture *s) {
   assert_true(strand_transactions_close(&s->x));
   s->commit = strand_engine_commit(s->owner.engine, s->now_us, NULL);
-  strand_transactions_planned(&s->x);
+  strand_transactions_commit_made(&s->x);
   if (s->commit == NULL) {
     strand_transactions_reopen(&s->x);
     check(s);
@@ -356,7 +356,7 @@ static void what_the_plan_leaves_out_is_not_sent (void **state) {
   assert_true(strand_transactions_close(&s.x));
   strand_engine_untransact(s.owner.engine, s.x.closed->staged[1]->record);
   s.commit = strand_engine_commit(s.owner.engine, s.now_us, NULL);
-  strand_transactions_planned(&s.x);
+  strand_transactions_commit_made(&s.x);
   assert_true(
     strand_transactions_send(&s.x, rd_kafka_topic_partition_list_new(1)));
   holds("0");
@@ -690,8 +690,8 @@ static void what_stands_in_the_way_for_long_is_a_problem (void **state) {
   (void)state;
   open_fixture(&s);
   health_is(&s, "");
-  there.trouble_us = s.now_us;
-  there.trouble = RD_KAFKA_RESP_ERR__TIMED_OUT;
+  there.outage_us = s.now_us;
+  there.outage = RD_KAFKA_RESP_ERR__TIMED_OUT;
   s.now_us += PATIENCE_US - 1;
   health_is(&s, "");
   s.now_us++;
@@ -699,10 +699,10 @@ static void what_stands_in_the_way_for_long_is_a_problem (void **state) {
   event_is(&s, "error", "CANNOT_TRANSACT");
   s.now_us++;
   health_is(&s, "CANNOT_TRANSACT");
-  there.trouble_us = 0;
+  there.outage_us = 0;
   health_is(&s, "");
-  there.trouble_us = s.now_us;
-  there.trouble = RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+  there.outage_us = s.now_us;
+  there.outage = RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
   health_is(&s, "");
   s.now_us += PATIENCE_US;
   health_is(&s, "CANNOT_TRANSACT");

@@ -641,11 +641,11 @@ static void two_do_not_fence_each_other_for_ever (void **state) {
   open_ready(&s);
   for (int i = 0; i < STRAND_TRANSACTOR_RENEWALS; i++) {
     assert_int_equal(is_fenced(&s), STRAND_CLOSED_RENEWED);
-    assert_false(strand_transactor_is_over(&s.t, &failure));
+    assert_false(strand_transactor_has_ended(&s.t, &failure));
   }
   is_fenced(&s);
   assert_null(s.c->committed);
-  assert_true(strand_transactor_is_over(&s.t, &failure));
+  assert_true(strand_transactor_has_ended(&s.t, &failure));
   assert_string_equal(failure.code, "FENCED");
   close_fixture(&s);
 }
@@ -659,7 +659,7 @@ static void its_own_time_is_no_other_process (void **state) {
   there.slow_us = TIMEOUT_US;
   for (int i = 0; i < 2 * STRAND_TRANSACTOR_RENEWALS; i++)
     assert_int_equal(is_fenced(&s), STRAND_CLOSED_RENEWED);
-  assert_false(strand_transactor_is_over(&s.t, &failure));
+  assert_false(strand_transactor_has_ended(&s.t, &failure));
   close_fixture(&s);
 }
 

@@ -302,7 +302,7 @@ static void take_answer (strand_commit_item *item, strand_answer answer,
   strand_partition_drop(p);
 }
 
-/* When the next may be planned. */
+/* When the next may be made. */
 static void back_off (strand_engine *e, strand_answer answer, bool alone,
                       int64_t now_us) {
   if (answer == STRAND_COMMITTED || answer == STRAND_COMMIT_REFUSED

@@ -219,11 +219,11 @@ strand_err strand_engine_output_refused (strand_engine *e,
 */
 
 /* What 'record' produced, or its dead letter, is in the transaction whose
-** commit is planned next: that says it is done. No commit is out. */
+** commit is made next: that says it is done. No commit is out. */
 void strand_engine_transact (strand_engine *e, strand_record *record);
 /* It is not, or the transaction was aborted. */
 void strand_engine_untransact (strand_engine *e, strand_record *record);
-/* Asked after the commit was planned: it may have had no room for it. */
+/* Asked after the commit was made: it may have had no room for it. */
 bool strand_record_is_transacted (const strand_record *record);
 
 /*
@@ -265,7 +265,7 @@ strand_commit *strand_engine_commit (strand_engine *e, int64_t now_us,
 /* Frees 'commit'. */
 void strand_engine_commit_answer (strand_engine *e, strand_commit *commit,
                                   strand_answer answer, int64_t now_us);
-/* Its partition is not revoked, nor assigned anew, since it was planned. */
+/* Its partition is not revoked, nor assigned anew, since it was made. */
 bool strand_commit_item_is_live (const strand_commit_item *item);
 /* When a commit is due: by the interval, by idleness, or after one that
 ** failed. INT64_MAX when nothing is dirty. */

@@ -13,7 +13,7 @@ typedef struct strand_closed_answer {
   strand_answer answer; /* for the engine */
   rd_kafka_resp_err_t err;
   char reason[300];
-  bool told; /* by its records: not as a commit that failed */
+  bool reported; /* by its records: not as a commit that failed */
 } strand_closed_answer;
 
 /* Of 'c', in which 'commit' was. What is done of it has 'open' 0 from now on:

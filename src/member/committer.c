@@ -44,11 +44,11 @@ void strand_committer_close (strand_committer *t) {
   t->queue = NULL;
 }
 
-static void answer_waiters (strand_committer *t, bool planned_only,
+static void answer_waiters (strand_committer *t, bool out_only,
                             const strand_failure *failure) {
   strand_waiter **at = &t->waiters, *w;
   while ((w = *at) != NULL) {
-    if (planned_only && !w->planned) {
+    if (out_only && !w->committing) {
       at = &w->next;
       continue;
     }
@@ -192,7 +192,7 @@ static void go_on (strand_committer *t, int64_t now_us) {
     t->tries = 0;
   }
   for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
-    w->planned = false; /* the next one may do it */
+    w->committing = false; /* the next one may do it */
   }
 }
 
@@ -275,7 +275,7 @@ static void send_in_transaction (strand_committer *t,
 }
 
 /* t->commit, to the broker. */
-static void send_planned (strand_committer *t, int64_t now_us) {
+static void send_commit (strand_committer *t, int64_t now_us) {
   rd_kafka_topic_partition_list_t *list = list_of(t->commit);
   rd_kafka_resp_err_t err;
   if (list == NULL) {
@@ -302,44 +302,46 @@ static bool may_send (const strand_committer *t) {
          && !strand_join_watch_joins(t->join_watch);
 }
 
-/* False: nothing was planned. */
-static bool plan_and_send (strand_committer *t, int64_t now_us) {
+/* False: none was made. */
+static bool make_and_send (strand_committer *t, int64_t now_us) {
   if (t->transactions != NULL && !strand_transactions_close(t->transactions))
     return false;
   t->commit = strand_engine_commit(t->owner->engine, now_us, NULL);
-  if (t->transactions != NULL) strand_transactions_planned(t->transactions);
+  if (t->transactions != NULL)
+    strand_transactions_commit_made(t->transactions);
   if (t->commit == NULL) {
     if (t->transactions != NULL) strand_transactions_reopen(t->transactions);
     return false;
   }
   for (strand_waiter *w = t->waiters; w != NULL; w = w->next) {
-    w->planned = true;
+    w->committing = true;
   }
-  send_planned(t, now_us);
+  send_commit(t, now_us);
   strand_snapshot_change(t->snapshot);
   return true;
 }
 
 bool strand_committer_send (strand_committer *t, int64_t now_us) {
-  return may_send(t) && plan_and_send(t, now_us);
+  return may_send(t) && make_and_send(t, now_us);
 }
 
-static bool has_unplanned (const strand_committer *t) {
+static bool has_uncommitted (const strand_committer *t) {
   for (const strand_waiter *w = t->waiters; w != NULL; w = w->next) {
-    if (!w->planned) return true;
+    if (!w->committing) return true;
   }
   return false;
 }
 
 bool strand_committer_starved (const strand_committer *t) {
-  if (t->transactions != NULL && strand_transactions_are_over(t->transactions))
+  if (t->transactions != NULL
+      && strand_transactions_have_ended(t->transactions))
     return false;
   return t->commit == NULL && due_of(t, 0) < INT64_MAX;
 }
 
-/* Nothing was planned: because all is committed, memory ran out, or what is
+/* No commit was made: because all is committed, memory ran out, or what is
 ** done does not fit. */
-static void answer_unplanned (strand_committer *t) {
+static void answer_uncommitted (strand_committer *t) {
   static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
   strand_failure untold;
   const strand_failure *failure = NULL;
@@ -351,15 +353,15 @@ static void answer_unplanned (strand_committer *t) {
 /* A commit that somebody waits for does not wait for its interval; but one
 ** that failed does wait for its back-off. */
 static void serve_waiters (strand_committer *t, int64_t now_us) {
-  if (t->commit != NULL || !has_unplanned(t)) return;
+  if (t->commit != NULL || !has_uncommitted(t)) return;
   if (t->membership->fatal) {
     static const strand_failure fatal = { "FATAL", "the member has failed" };
     answer_waiters(t, false, &fatal);
     return;
   }
   if (strand_committer_is_blocked(t, now_us)) return;
-  if (!strand_committer_starved(t)) answer_unplanned(t);
-  else if (may_send(t) && !plan_and_send(t, now_us)) answer_unplanned(t);
+  if (!strand_committer_starved(t)) answer_uncommitted(t);
+  else if (may_send(t) && !make_and_send(t, now_us)) answer_uncommitted(t);
 }
 
 /* A member that ends commits once, at the last; but one that drains, at most
@@ -384,7 +386,7 @@ static void serve_transaction (strand_committer *t, int64_t now_us) {
                                      now_us))
     return;
   if (ended.answer == STRAND_COMMITTED) take_success(t, now_us);
-  else if (ended.told) {
+  else if (ended.reported) {
     strand_engine_commit_answer(t->owner->engine, t->commit, ended.answer,
                                 now_us);
     go_on(t, now_us);
@@ -454,7 +456,7 @@ void strand_committer_forgive (strand_committer *t) {
 }
 
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter) {
-  waiter->planned = false;
+  waiter->committing = false;
   waiter->next = t->waiters;
   t->waiters = waiter;
 }
@@ -466,7 +468,7 @@ int64_t strand_committer_due (const strand_committer *t, int64_t now_us) {
     return INT64_MAX;
   }
   if (commits_when_due(t) || t->owner->phase == STRAND_COMMITTING
-      || has_unplanned(t)) {
+      || has_uncommitted(t)) {
     due = send_due_of(t, now_us);
   }
   return due;
@@ -489,6 +491,6 @@ void strand_committer_end (strand_committer *t) {
 void strand_committer_check (const strand_committer *t) {
   assert(t->commit == NULL || t->queue != NULL); /* (1) */
   for (const strand_waiter *w = t->waiters; w != NULL; w = w->next) {
-    assert(!w->planned || t->commit != NULL); /* (2) */
+    assert(!w->committing || t->commit != NULL); /* (2) */
   }
 }

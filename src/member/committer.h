@@ -3,7 +3,7 @@
 **
 ** Invariants:
 **   (1) One commit is out at most, and its answer has a queue to come to.
-**   (2) Who waits for what was planned waits for the commit that is out.
+**   (2) Who waits for what is being committed waits for the commit that is out.
 **
 ** Thread: owner.
 */

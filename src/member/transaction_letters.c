@@ -87,8 +87,8 @@ static void wait_longer (strand_transactions *x, int64_t now_us) {
 
 /* Once: the dead letter topic has fewer partitions than a source. */
 static void tell_fewer (strand_transactions *x, const strand_staged *s) {
-  if (x->fewer_told) return;
-  x->fewer_told = true;
+  if (x->fewer_reported) return;
+  x->fewer_reported = true;
   strand_owner_tell(
     x->owner, "error", "UNKNOWN_PARTITION", STRAND_DEAD_LETTER_BY_KEY,
     x->outbox->config->topic,

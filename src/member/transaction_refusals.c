@@ -235,8 +235,8 @@ void strand_transactions_judge (strand_transactions *x, strand_closed *c,
     blamed = blamed || believed;
     refused = refused || strand_error_is_final((rd_kafka_resp_err_t)s->err);
     if (s->record != NULL) /* later: its topic's event has told it */
-      ended->told |= judge(x, c, s, believed, now_us) || s->later;
+      ended->reported |= judge(x, c, s, believed, now_us) || s->later;
   }
-  ended->told |= refused && c->batch_size != STRAND_TRANSACTIONS_ALONE;
+  ended->reported |= refused && c->batch_size != STRAND_TRANSACTIONS_ALONE;
   learn_batch(x, c, blamed, committed);
 }

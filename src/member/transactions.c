@@ -37,7 +37,7 @@ void strand_transactions_init (strand_transactions *x,
   strand_list_init(&x->letters);
   strand_list_init(&x->later);
   strand_list_init(&x->queue);
-  strand_list_init(&x->aside);
+  strand_list_init(&x->left_out);
   strand_list_init(&x->settled);
 }
 
@@ -61,7 +61,7 @@ void strand_transactions_free (strand_transactions *x) {
   drop_all(x, &x->letters);
   drop_all(x, &x->later);
   drop_all(x, &x->queue);
-  drop_all(x, &x->aside);
+  drop_all(x, &x->left_out);
   drop_all(x, &x->settled);
   strand_barred_topics_free(&x->barred);
   if (x->closed == NULL) return;
@@ -129,7 +129,7 @@ bool strand_transactions_is_full (const strand_transactions *x) {
 }
 
 bool strand_transactions_may_begin (const strand_transactions *x) {
-  return x->closed == NULL && !x->over && strand_list_empty(&x->settled)
+  return x->closed == NULL && !x->ended && strand_list_empty(&x->settled)
          && strand_transactor_is_ready(x->transactor);
 }
 
@@ -177,13 +177,13 @@ bool strand_transactions_close (strand_transactions *x) {
   strand_staged *s;
   assert(x->closed == NULL);
   strand_transactions_write_letters(x, strand_clock_us());
-  x->closed = strand_closed_new(count_of(&x->aside) + count_of(&x->queue));
+  x->closed = strand_closed_new(count_of(&x->left_out) + count_of(&x->queue));
   if (x->closed == NULL) {
     wait_again(x, strand_clock_us());
     return false;
   }
   x->closed->batch_size = batch_size_of(x);
-  while ((s = strand_staged_first(&x->aside)) != NULL) {
+  while ((s = strand_staged_first(&x->left_out)) != NULL) {
     s->acked = false;
     enclose(x, s);
   }
@@ -198,7 +198,7 @@ bool strand_transactions_close (strand_transactions *x) {
 
 /* They must not hold up the others, nor keep from starting what would make
 ** room: that is another record of their partition. */
-void strand_transactions_planned (strand_transactions *x) {
+void strand_transactions_commit_made (strand_transactions *x) {
   strand_closed *c = x->closed;
   size_t kept = 0;
   for (size_t i = 0; i < c->count; i++) {
@@ -209,7 +209,7 @@ void strand_transactions_planned (strand_transactions *x) {
     }
     s->out = 0;
     s->acked = true; /* not counted in 'waiting' */
-    strand_list_push(&x->aside, &s->link);
+    strand_list_push(&x->left_out, &s->link);
   }
   c->count = kept;
 }
@@ -364,7 +364,7 @@ bool strand_transactions_answer (strand_transactions *x,
   if (c->began_us > 0)
     fit_intake(x, ended->answer == STRAND_COMMITTED, now_us);
   if (ended->answer == STRAND_COMMITTED) x->wait_us = AGAIN_FIRST_US;
-  else if (!ended->told) wait_again(x, now_us);
+  else if (!ended->reported) wait_again(x, now_us);
   return true;
 }
 
@@ -396,17 +396,17 @@ static void tell_wait (const strand_transactions *x, rd_kafka_resp_err_t err,
   else strand_owner_tell(x->owner, "error", CANNOT_TRANSACT, reason, NULL, -1);
 }
 
-static void tell_trouble (strand_transactions *x, int64_t now_us) {
+static void tell_outage (strand_transactions *x, int64_t now_us) {
   strand_transaction_answer answer;
   char code[48], reason[400];
-  int64_t since_us = strand_transactor_trouble(x->transactor, &answer);
+  int64_t since_us = strand_transactor_outage(x->transactor, &answer);
   if (since_us == 0) {
-    x->trouble = (strand_alert){ 0 };
+    x->outage = (strand_alert){ 0 };
     publish(x, NULL);
     return;
   }
-  strand_alert_begin(&x->trouble, since_us, PATIENCE_US);
-  if (!strand_alert_take_due(&x->trouble, now_us)) return;
+  strand_alert_begin(&x->outage, since_us, PATIENCE_US);
+  if (!strand_alert_take_due(&x->outage, now_us)) return;
   snprintf(reason, sizeof(reason), "transactions wait: %s (%s)", answer.reason,
            strand_code_of(answer.err, code, sizeof(code)));
   publish(x, reason); /* before it is told */
@@ -428,19 +428,19 @@ static void tell_renewed (strand_transactions *x) {
 void strand_transactions_serve (strand_transactions *x, int64_t now_us) {
   strand_failure failure;
   if (!strand_transactions_is_on(x)) return;
-  if (!x->over && strand_transactor_is_over(x->transactor, &failure)) {
-    x->over = true;
+  if (!x->ended && strand_transactor_has_ended(x->transactor, &failure)) {
+    x->ended = true;
     strand_shared_end(x->owner->consumer, STRAND_CLOSE_NOW, failure.code,
                       failure.message);
   }
-  tell_trouble(x, now_us);
+  tell_outage(x, now_us);
   tell_renewed(x);
   tell_engine(x, now_us);
 }
 
 int64_t strand_transactions_due (const strand_transactions *x) {
   int64_t due;
-  if (x->closed != NULL || x->over) return INT64_MAX;
+  if (x->closed != NULL || x->ended) return INT64_MAX;
   if (!strand_transactions_wait(x))
     return strand_list_empty(&x->later) ? INT64_MAX : x->later_us;
   due = x->since_us + x->owner->consumer->settings.transactional.interval_us;

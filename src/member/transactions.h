@@ -12,14 +12,14 @@
 ** closed; that is made by the transactor, while handlers go on, and what they
 ** produce waits for the next one. Bytes are kept until the commit is
 ** acknowledged: what was aborted is sent again from here, in its order. The
-** committer plans the offsets, and hears of the end.
+** committer makes the commit, and hears of the end.
 **
 ** A record whose partition is revoked is forgotten. So its outputs are in no
 ** transaction that is closed after that; in one that is out they share its
 ** end, with the offsets of that moment.
 **
 ** Invariants:
-**   (1) What was taken is in one list: letters, later, the queue, aside
+**   (1) What was taken is in one list: letters, later, the queue, left_out
 **       or settled; or it is closed.
 **   (2) Only what is closed may have no record.
 **   (3) 'waiting' is how many outputs the queue has.
@@ -53,11 +53,11 @@ typedef struct strand_transactions {
   strand_problem *problem;
   strand_snapshot *snapshot;
 
-  strand_link letters; /* dead letters that are not written yet */
-  strand_link later;   /* dead letters that could not be taken yet */
-  strand_link queue;   /* in the order they were taken */
-  strand_link aside;   /* the last commit had no room to tell of these */
-  strand_link settled; /* ended; the engine is not told, for want of memory */
+  strand_link letters;  /* dead letters that are not written yet */
+  strand_link later;    /* dead letters that could not be taken yet */
+  strand_link queue;    /* in the order they were taken */
+  strand_link left_out; /* the last commit had no room to tell of these */
+  strand_link settled;  /* ended; the engine is not told, for want of memory */
   size_t waiting;
   strand_closed *closed; /* being filled, or out; NULL: none */
   bool out;              /* the transactor has it */
@@ -67,13 +67,13 @@ typedef struct strand_transactions {
   int64_t not_before_us; /* after one that failed */
   int64_t wait_us;
   unsigned renewals;     /* that were told */
-  bool over;             /* none can be made any more: the consumer ends */
+  bool ended;            /* none can be made any more: the consumer ends */
   int64_t later_us;      /* when 'later' is sent again, */
   int64_t later_wait_us; /* ...and the next pause; 0: none was taken yet */
   strand_barred_topics barred; /* may not be written to */
-  strand_alert trouble;
+  strand_alert outage;
   strand_alert missing; /* the dead letter topic */
-  bool fewer_told;
+  bool fewer_reported;
 } strand_transactions;
 
 void strand_transactions_init (strand_transactions *x,
@@ -116,22 +116,22 @@ static inline bool strand_transactions_wait (const strand_transactions *x) {
 
 /* None will be made any more. */
 static inline bool
-strand_transactions_are_over (const strand_transactions *x) {
-  return x->over;
+strand_transactions_have_ended (const strand_transactions *x) {
+  return x->ended;
 }
 /* One can be made: what the last one did is known to the engine. */
 bool strand_transactions_may_begin (const strand_transactions *x);
 /* ...from when on, for the last have failed. INT64_MAX: none can yet, and the
 ** owner is woken when that changes. */
 int64_t strand_transactions_from (const strand_transactions *x);
-/* What waits is closed, and the engine knows: a commit is to be planned. False:
+/* What waits is closed, and the engine knows: a commit is to be made. False:
 ** memory ran out, and nothing was. */
 bool strand_transactions_close (strand_transactions *x);
-/* It was, or nothing was: what it has no room to tell of waits apart. */
-void strand_transactions_planned (strand_transactions *x);
+/* It was, or none was: what it has no room to tell of waits apart. */
+void strand_transactions_commit_made (strand_transactions *x);
 /* Nothing is sent: all waits again. */
 void strand_transactions_reopen (strand_transactions *x);
-/* To the transactor, with the commit that was planned; takes 'offsets'. False:
+/* To the transactor, with the commit that was made; takes 'offsets'. False:
 ** the member is none of its group; strand_transactions_reopen. */
 bool strand_transactions_send (strand_transactions *x,
                                rd_kafka_topic_partition_list_t *offsets);

@@ -38,17 +38,17 @@ static void serve (strand_transactor *t) {
 ** Calls
 */
 
-static void note_trouble (strand_transactor *t,
-                          const strand_transaction_answer *answer) {
+static void note_outage (strand_transactor *t,
+                         const strand_transaction_answer *answer) {
   strand_lock_take(&t->lock);
-  if (t->trouble.err == 0) t->trouble_us = strand_clock_us();
-  t->trouble = *answer;
+  if (t->outage.err == 0) t->outage_us = strand_clock_us();
+  t->outage = *answer;
   strand_lock_release(&t->lock);
 }
 
-static void note_no_trouble (strand_transactor *t) {
+static void note_recovered (strand_transactor *t) {
   strand_lock_take(&t->lock);
-  t->trouble.err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  t->outage.err = RD_KAFKA_RESP_ERR_NO_ERROR;
   strand_lock_release(&t->lock);
 }
 
@@ -83,9 +83,9 @@ strand_transactor_call (strand_transactor *t, strand_transaction_call which,
     else strand_transaction_make(t->client.handle, which, ms, answer);
     serve(t);
     kind = strand_transaction_kind_of(answer);
-    if (kind == STRAND_TRANSACTION_WORKED) note_no_trouble(t);
+    if (kind == STRAND_TRANSACTION_WORKED) note_recovered(t);
     if (kind != STRAND_TRANSACTION_RETRIABLE) return kind;
-    note_trouble(t, answer);
+    note_outage(t, answer);
     if (strand_transactor_is_stopping(t) || strand_clock_us() >= deadline_us)
       return kind;
     if (answer->err != RD_KAFKA_RESP_ERR__TIMED_OUT)
@@ -99,8 +99,8 @@ strand_transactor_call (strand_transactor *t, strand_transaction_call which,
 
 static void end (strand_transactor *t, const char *code, const char *text) {
   strand_lock_take(&t->lock);
-  if (!t->over) strand_fail(&t->failure, code, "%s", text);
-  t->over = true;
+  if (!t->ended) strand_fail(&t->failure, code, "%s", text);
+  t->ended = true;
   strand_lock_release(&t->lock);
 }
 
@@ -113,7 +113,7 @@ static void end_by (strand_transactor *t,
 static bool is_ended (strand_transactor *t) {
   bool ended;
   strand_lock_take(&t->lock);
-  ended = t->stopping || t->over;
+  ended = t->stopping || t->ended;
   strand_lock_release(&t->lock);
   return ended;
 }
@@ -165,7 +165,7 @@ static void introduce (strand_transactor *t) {
   strand_transactor_spend(t, &answer);
   if (kind == STRAND_TRANSACTION_FINAL) end_by(t, &answer);
   if (kind == STRAND_TRANSACTION_FENCED) note_fenced(t, -1);
-  note_trouble(t, &answer);
+  note_outage(t, &answer);
   back_off(t, t->wait_us);
   t->wait_us = t->wait_us * 2 < RENEW_MOST_US ? t->wait_us * 2 : RENEW_MOST_US;
 }
@@ -234,7 +234,7 @@ static rd_kafka_topic_partition_list_t *ask_once (strand_transactor *t,
   if (answer.err == RD_KAFKA_RESP_ERR_NO_ERROR) return l;
   snprintf(answer.reason, sizeof(answer.reason), "committed offsets: %s",
            rd_kafka_err2str(answer.err));
-  note_trouble(t, &answer);
+  note_outage(t, &answer);
   rd_kafka_topic_partition_list_destroy(l);
   if (answer.err != RD_KAFKA_RESP_ERR__TIMED_OUT)
     back_off(t, BACKOFF_MS * 1000);
@@ -246,7 +246,7 @@ static rd_kafka_topic_partition_list_t *read_committed (strand_transactor *t,
                                                         strand_closed *c) {
   rd_kafka_topic_partition_list_t *l = NULL;
   while (l == NULL && !strand_transactor_is_stopping(t)) l = ask_once(t, c);
-  if (l != NULL) note_no_trouble(t);
+  if (l != NULL) note_recovered(t);
   return l;
 }
 
@@ -313,7 +313,8 @@ static strand_closed *next_asked (strand_transactor *t) {
 static void answer (strand_transactor *t, strand_closed *c) {
   assert(!t->spent || t->client.handle == NULL); /* (4) */
   strand_lock_take(&t->lock);
-  if (t->over && c->end == STRAND_CLOSED_ABORTED) c->end = STRAND_CLOSED_OVER;
+  if (t->ended && c->end == STRAND_CLOSED_ABORTED)
+    c->end = STRAND_CLOSED_ENDED;
   t->asked = NULL;
   t->answered = c;
   t->next_size = -1;
@@ -424,23 +425,23 @@ bool strand_transactor_is_ready (strand_transactor *t) {
   return ready;
 }
 
-bool strand_transactor_is_over (strand_transactor *t,
-                                strand_failure *failure) {
-  bool over;
+bool strand_transactor_has_ended (strand_transactor *t,
+                                  strand_failure *failure) {
+  bool ended;
   strand_lock_take(&t->lock);
-  over = t->over;
-  if (over) *failure = t->failure;
+  ended = t->ended;
+  if (ended) *failure = t->failure;
   strand_lock_release(&t->lock);
-  return over;
+  return ended;
 }
 
-int64_t strand_transactor_trouble (strand_transactor *t,
-                                   strand_transaction_answer *answer) {
+int64_t strand_transactor_outage (strand_transactor *t,
+                                  strand_transaction_answer *answer) {
   int64_t since_us = 0;
   strand_lock_take(&t->lock);
-  if (t->trouble.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    since_us = t->trouble_us;
-    *answer = t->trouble;
+  if (t->outage.err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    since_us = t->outage_us;
+    *answer = t->outage;
   }
   strand_lock_release(&t->lock);
   return since_us;
@@ -475,9 +476,9 @@ bool strand_transactor_open (strand_transactor *t, strand_failure *failure) {
 
 void strand_transactor_check (strand_transactor *t) {
   strand_lock_take(&t->lock);
-  assert(t->asked == NULL || t->answered == NULL);  /* (1) */
-  assert(!t->over || t->failure.code[0] != '\0');   /* (5) */
-  assert(t->trouble.err == 0 || t->trouble_us > 0); /* (5) */
+  assert(t->asked == NULL || t->answered == NULL); /* (1) */
+  assert(!t->ended || t->failure.code[0] != '\0'); /* (5) */
+  assert(t->outage.err == 0 || t->outage_us > 0);  /* (5) */
   strand_lock_release(&t->lock);
 }
 

@@ -19,7 +19,7 @@
 **
 ** Fenced: by another process with this id, unless the transaction was open for
 ** longer than transaction_timeout. Each renewal fences that one in turn. So
-** after STRAND_TRANSACTOR_RENEWALS of them it is over; a commit by a client
+** after STRAND_TRANSACTOR_RENEWALS of them it has ended; a commit by a client
 ** that lived STRAND_TRANSACTOR_CALM_US begins the count anew.
 **
 ** Protocol:
@@ -30,7 +30,7 @@
 ** Invariants:
 **   (1) One transaction is closed and not taken back, at most.
 **   (4) What is answered is in no client: none reports it any more.
-**   (5) When it is over it is known why; and of what is in its way since when.
+**   (5) When it has ended it is known why; and of an outage, since when.
 **
 ** Thread: owner, but for the functions that say otherwise. One leaf mutex for
 ** what owner and transactor share, another for the client, which lua gives
@@ -58,7 +58,7 @@ typedef enum strand_closed_end {
   STRAND_CLOSED_RENEWED, /* its end was not known: 'committed' says what the
                             group has now; NULL: the member ends, and nobody
                             has looked */
-  STRAND_CLOSED_OVER     /* no transaction can be made any more */
+  STRAND_CLOSED_ENDED    /* no transaction can be made any more */
 } strand_closed_end;
 
 /* A transaction that nothing enters any more. */
@@ -111,10 +111,10 @@ typedef struct strand_transactor {
   bool stopping;
   bool gone;  /* the thread is about to end, the client is destroyed */
   bool ready; /* it has had a producer's id, and may serve */
-  bool over;
-  strand_failure failure;            /* over: why */
-  strand_transaction_answer trouble; /* what it waits for; err 0: nothing */
-  int64_t trouble_us;
+  bool ended;
+  strand_failure failure;           /* ended: why */
+  strand_transaction_answer outage; /* what it waits for; err 0: nothing */
+  int64_t outage_us;
   unsigned renewals;
   strand_transaction_answer why; /* of the last */
   long next_size; /* batch.size of the next client; -1: the owner, which has
@@ -161,10 +161,11 @@ void strand_transactor_expect (strand_transactor *t, long batch_size);
 /* It has a producer's id. */
 bool strand_transactor_is_ready (strand_transactor *t);
 /* No transaction can be made any more: why. */
-bool strand_transactor_is_over (strand_transactor *t, strand_failure *failure);
+bool strand_transactor_has_ended (strand_transactor *t,
+                                  strand_failure *failure);
 /* Since when something is in its way, and what; 0: nothing is. */
-int64_t strand_transactor_trouble (strand_transactor *t,
-                                   strand_transaction_answer *answer);
+int64_t strand_transactor_outage (strand_transactor *t,
+                                  strand_transaction_answer *answer);
 /* How often its client was replaced, and why the last time: MSG_SIZE_TOO_LARGE,
 ** for another batch.size. */
 unsigned strand_transactor_renewals (strand_transactor *t,

@@ -54,7 +54,7 @@ strand_fatal_step strand_fatal_next (strand_fatal *f, int64_t out,
   if (f->state != STRAND_FATAL_DRAINING) return STRAND_FATAL_WAIT;
   if (out > 0) return drain(f, now_us);
   if (is_for_good(f->err) || f->clients == STRAND_FATAL_CLIENTS) {
-    f->state = STRAND_FATAL_OVER;
+    f->state = STRAND_FATAL_ENDED;
     f->due_us = 0;
     return STRAND_FATAL_GIVE_UP;
   }

@@ -7,7 +7,7 @@
 **
 **   NONE --fatal error--> DRAINING --nothing is out, its pause is over--> NONE
 **                             |
-**                             +--> OVER: another one would end the same way
+**                             +--> ENDED: another one would end the same way
 **
 ** What is queued is given up at once, and again each STRAND_FATAL_TICK_US: what
 ** is sent again comes back to the queue. What is under way may take
@@ -45,7 +45,7 @@
 typedef enum strand_fatal_state {
   STRAND_FATAL_NONE,
   STRAND_FATAL_DRAINING,
-  STRAND_FATAL_OVER
+  STRAND_FATAL_ENDED
 } strand_fatal_state;
 
 typedef enum strand_fatal_step {

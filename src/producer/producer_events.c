@@ -78,8 +78,8 @@ static strand_producer_event *add_failed (strand_producer_events *e,
   return slot;
 }
 
-void strand_producer_events_over (strand_producer_events *e, strand_log *log,
-                                  const strand_failure *failure) {
+void strand_producer_events_ended (strand_producer_events *e, strand_log *log,
+                                   const strand_failure *failure) {
   strand_producer_event *slot = add_failed(e, "error", failure);
   slot->fatal = true;
   strand_log_printf(log, STRAND_LOG_WARNING, "strand",

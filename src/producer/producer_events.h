@@ -55,9 +55,9 @@ void strand_producer_events_renewed (strand_producer_events *events,
                                      strand_log *log,
                                      const strand_failure *failure);
 /* It is not, and will not be: the producer is at its end; the same. */
-void strand_producer_events_over (strand_producer_events *events,
-                                  strand_log *log,
-                                  const strand_failure *failure);
+void strand_producer_events_ended (strand_producer_events *events,
+                                   strand_log *log,
+                                   const strand_failure *failure);
 /* Of a topic, all but its reason; also a line in the log, by the caller. */
 strand_producer_event *
 strand_producer_events_add (strand_producer_events *events, const char *type,

@@ -34,7 +34,7 @@ bool strand_recovery_is_due (const strand_producer *p) {
 bool strand_recovery_admits (const strand_producer *p,
                              strand_failure *failure) {
   const strand_failure *cause = &p->fatal.failure;
-  if (p->fatal.state != STRAND_FATAL_OVER) return true;
+  if (p->fatal.state != STRAND_FATAL_ENDED) return true;
   strand_fail(failure, cause->code, "the producer is at its end: %s",
               cause->message);
   return false;
@@ -74,7 +74,7 @@ static void renew (strand_producer *p) {
 
 static void give_up (strand_producer *p) {
   strand_deferred_release(&p->deferred);
-  strand_producer_events_over(&p->events, p->log, &p->fatal.failure);
+  strand_producer_events_ended(&p->events, p->log, &p->fatal.failure);
   strand_placing_give_up(p, p->fatal.err);
   strand_producer_refresh(p);
 }

@@ -33,7 +33,7 @@
 typedef struct strand_waiter {
   struct strand_waiter *next;
   strand_ticket *ticket;
-  bool planned; /* in the commit that is out */
+  bool committing; /* in the commit that is out */
 } strand_waiter;
 
 typedef struct strand_seek_request {
