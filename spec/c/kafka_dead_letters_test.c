@@ -88,7 +88,7 @@ static void ignore (void *arg, const strand_orphan *orphan) {
 }
 
 /* They are the next owner's: what is not out is not sent. */
-static void letters_go_with_their_partition (void **state) {
+static void dead_letters_go_with_their_partition (void **state) {
   static const strand_route_limits route = { .policy.attempts = 1 };
   const strand_engine_config config = { .routes = &route, .route_count = 1 };
   strand_engine *engine = strand_engine_new(&config);
@@ -240,7 +240,7 @@ static void serve_lua (strand_consumer *k) {
   strand_consumer_oauth_fail(k, "nobody wants one");
 }
 
-static uint64_t letters_of (strand_consumer *k) {
+static uint64_t dead_letters_of (strand_consumer *k) {
   strand_stats stats;
   uint64_t sent;
   assert_true(strand_consumer_stats(k, 0, &stats));
@@ -261,14 +261,14 @@ static bool all_committed (strand_consumer *k) {
   return full == PARTITIONS;
 }
 
-static void letters_of_two_members_are_all_sent (void **state) {
+static void dead_letters_of_two_members_are_all_sent (void **state) {
   double deadline = strand_clock_now() + PATIENCE;
   strand_consumer *k;
   strand_report report;
   (void)state;
   fill();
   k = open_consumer();
-  while (!all_committed(k) || letters_of(k) < PARTITIONS * RECORDS / 2) {
+  while (!all_committed(k) || dead_letters_of(k) < PARTITIONS * RECORDS / 2) {
     assert_true(strand_clock_now() < deadline);
     serve_lua(k);
   }
@@ -341,9 +341,9 @@ int main (void) {
     cmocka_unit_test(a_text_is_cut_between_characters),
     cmocka_unit_test(a_broken_byte_is_replaced),
     cmocka_unit_test(an_unfinished_last_character_is_left_out),
-    cmocka_unit_test(letters_go_with_their_partition),
+    cmocka_unit_test(dead_letters_go_with_their_partition),
     cmocka_unit_test(a_report_makes_room),
-    cmocka_unit_test(letters_of_two_members_are_all_sent),
+    cmocka_unit_test(dead_letters_of_two_members_are_all_sent),
     cmocka_unit_test(a_consumer_that_never_ran_lets_its_producers_go)
   };
   return cmocka_run_group_tests(tests, open_cluster, close_cluster);

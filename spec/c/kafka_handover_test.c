@@ -34,7 +34,7 @@ typedef struct fixture {
   strand_worker_slot *worker_slot;
   int failures; /* that were told */
   int released;
-  int unsent; /* letters for which there is no memory */
+  int unsent; /* dead letters for which there is no memory */
 } fixture;
 
 static void count_failures (void *arg, const strand_notice *notice) {

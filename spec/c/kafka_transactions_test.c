@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "member/group_metadata.h"
-#include "member/staged_letter.h"
+#include "member/staged_dead_letter.h"
 #include "member/transactor.h"
 
 static struct {
@@ -720,14 +720,14 @@ static void refuse (size_t i, rd_kafka_resp_err_t err) {
   staged->err = err;
 }
 
-static void write_letters_of (fixture *s) {
+static void write_dead_letters_of (fixture *s) {
   s->consumer.settings.dead_letters.topic = "dead";
   s->outbox.config = &s->consumer.settings.dead_letters;
   s->outbox.group = (char *)(uintptr_t) "g";
 }
 
 /* What waits first is one. */
-static void is_letter (fixture *s) {
+static void is_dead_letter (fixture *s) {
   strand_staged_first(&s->x.queue)->first->sent.is_output = false;
 }
 
@@ -865,9 +865,9 @@ static void a_dead_letter_that_is_cut_says_nothing_of_batches (void **s_) {
   fixture s;
   (void)s_;
   open_fixture(&s);
-  write_letters_of(&s);
+  write_dead_letters_of(&s);
   handle(&s, 0, 0, 1);
-  is_letter(&s);
+  is_dead_letter(&s);
   for (int i = 0; i < 2; i++) {
     assert_true(plan(&s));
     assert_int_equal(there.asked->batch_size, i == 0 ? OWN : ALONE);
@@ -883,16 +883,16 @@ static void a_dead_letter_that_is_cut_says_nothing_of_batches (void **s_) {
 }
 
 /* Its topic is missing: each that it is in would fail, and so would one that
-** another letter is in meanwhile. */
+** another one is in meanwhile. */
 static void a_dead_letter_without_a_topic_holds_up_nothing_else (void **s_) {
   fixture s;
   int64_t pause_us;
   (void)s_;
   open_fixture(&s);
   s.now_us = strand_clock_us();
-  write_letters_of(&s);
+  write_dead_letters_of(&s);
   handle(&s, 0, 0, 1);
-  is_letter(&s);
+  is_dead_letter(&s);
   handle(&s, 0, 1, 1);
   assert_true(plan(&s));
   refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC);
@@ -1161,9 +1161,9 @@ static void a_dead_letter_whose_record_is_gone_is_not_cut (void **state) {
   fixture s;
   (void)state;
   open_fixture(&s);
-  write_letters_of(&s);
+  write_dead_letters_of(&s);
   handle(&s, 0, 0, 1);
-  is_letter(&s);
+  is_dead_letter(&s);
   s.x.alone = 1;
   assert_true(plan(&s));
   end_epoch(&s, 0);

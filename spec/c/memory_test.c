@@ -26,8 +26,8 @@ static void end_somehow (strand_engine *e, strand_lease *l, int64_t offset) {
   }
 }
 
-/* Letters are acknowledged or refused, and what is parked is resolved, as soon
-** as memory allows. */
+/* Dead letters are acknowledged or refused, and what is parked is resolved, as
+** soon as memory allows. */
 static void resolve_somehow (strand_engine *e, strand_partition *p) {
   const strand_record *r = strand_partition_parked(p, 0);
   strand_record *dead_letter = NULL;

@@ -122,7 +122,7 @@ static strand_engine *send_dead_letter (strand_ordering ordering, bool alone,
   return e;
 }
 
-static void a_letter_is_done_when_it_is_acknowledged (void **state) {
+static void a_dead_letter_is_done_when_it_is_acknowledged (void **state) {
   (void)state;
   for (int ordering = 0; ordering < 3; ordering++) {
     strand_partition *p;
@@ -140,7 +140,7 @@ static void a_letter_is_done_when_it_is_acknowledged (void **state) {
   }
 }
 
-static void a_letter_that_cannot_be_sent_parks (void **state) {
+static void a_dead_letter_that_cannot_be_sent_parks (void **state) {
   (void)state;
   for (int alone = 0; alone <= 1; alone++) {
     for (int ordering = 0; ordering < 3; ordering++) {
@@ -162,7 +162,7 @@ static void a_letter_that_cannot_be_sent_parks (void **state) {
   }
 }
 
-static void a_revoke_leaves_no_letter_and_nothing_parked (void **state) {
+static void a_revoke_leaves_no_dead_letter_and_nothing_parked (void **state) {
   (void)state;
   for (int way = 0; way < 4; way++) {
     strand_partition *p;
@@ -384,9 +384,9 @@ int main (void) {
     cmocka_unit_test(the_reason_of_a_failure_is_kept),
     cmocka_unit_test(what_waits_holds_its_shard),
     cmocka_unit_test(without_an_order_only_it_waits),
-    cmocka_unit_test(a_letter_is_done_when_it_is_acknowledged),
-    cmocka_unit_test(a_letter_that_cannot_be_sent_parks),
-    cmocka_unit_test(a_revoke_leaves_no_letter_and_nothing_parked),
+    cmocka_unit_test(a_dead_letter_is_done_when_it_is_acknowledged),
+    cmocka_unit_test(a_dead_letter_that_cannot_be_sent_parks),
+    cmocka_unit_test(a_revoke_leaves_no_dead_letter_and_nothing_parked),
     cmocka_unit_test(a_resolved_record_has_all_its_attempts_again),
     cmocka_unit_test(a_discarded_record_is_done_without_its_handler),
     cmocka_unit_test(a_parked_record_may_be_sent_by_hand),

@@ -304,7 +304,7 @@ static void retry_and_park_are_failures_that_are_final (void **state) {
   strand_engine_free(e);
 }
 
-static void a_letter_holds_no_key_and_its_lease_goes_on (void **state) {
+static void a_dead_letter_holds_no_key_and_its_lease_goes_on (void **state) {
   strand_engine *e = open_once(STRAND_BY_KEY);
   strand_partition *p = assign(e, 0);
   strand_lease l;
@@ -331,7 +331,7 @@ static void a_letter_holds_no_key_and_its_lease_goes_on (void **state) {
   strand_engine_free(e);
 }
 
-static void a_letter_that_cannot_be_sent_is_lost (void **state) {
+static void a_dead_letter_that_cannot_be_sent_is_lost (void **state) {
   strand_engine *e = open_once(STRAND_UNORDERED);
   strand_partition *p = assign(e, 0);
   strand_lease l;
@@ -535,8 +535,8 @@ int main (void) {
     cmocka_unit_test(what_started_is_told_though_less_can_go_back),
     cmocka_unit_test(a_seek_loses_what_runs_below_it),
     cmocka_unit_test(retry_and_park_are_failures_that_are_final),
-    cmocka_unit_test(a_letter_holds_no_key_and_its_lease_goes_on),
-    cmocka_unit_test(a_letter_that_cannot_be_sent_is_lost),
+    cmocka_unit_test(a_dead_letter_holds_no_key_and_its_lease_goes_on),
+    cmocka_unit_test(a_dead_letter_that_cannot_be_sent_is_lost),
     cmocka_unit_test(stop_is_the_last_word_on_its_record),
     cmocka_unit_test(a_deadline_is_final),
     cmocka_unit_test(a_paused_partition_asks_for_none),

@@ -111,7 +111,7 @@ bool broker_covers (int64_t committed, const char *metadata, int64_t offset) {
 */
 
 static int wanted (made what, int which) {
-  if (which == X_OUTPUTS) return what == MADE_LETTER;
+  if (which == X_OUTPUTS) return what == MADE_DEAD_LETTER;
   if (what == MADE_ONE) return which == 0;
   return what == MADE_TWO;
 }
@@ -147,7 +147,7 @@ static void check_commit (int id, int index) {
   if (some) strand_payload_free(&payload);
 }
 
-/* X3. Letters have no order, nor what was refused. */
+/* X3. Dead letters have no order, nor what was refused. */
 static void check_order (void) {
   int64_t last[X_PARTS][X_KEYS];
   bool by_partition = x.config.ordering == STRAND_BY_PARTITION;
@@ -186,7 +186,7 @@ static void show (written *at) {
   ++*visible;
   CHECK(*visible == 1, "X1: output %d of %d/%lld", at->which, at->index,
         (long long)at->offset);
-  x_count(at->which == X_OUTPUTS ? EXACTLY_LETTERS : EXACTLY_OUTPUTS);
+  x_count(at->which == X_OUTPUTS ? EXACTLY_DEAD_LETTERS : EXACTLY_OUTPUTS);
 }
 
 static void visit (const transactional_id *t, int id,

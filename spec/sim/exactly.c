@@ -57,7 +57,7 @@ static void on_notice (void *arg, const strand_notice *n) {
 
 static bool on_dead_letter (void *arg, strand_partition *p, strand_record *r) {
   (void)arg;
-  transactor_stage(member_of(p), part_of(p), r, MADE_LETTER);
+  transactor_stage(member_of(p), part_of(p), r, MADE_DEAD_LETTER);
   return true;
 }
 

@@ -49,7 +49,7 @@ typedef enum made {
   MADE_NOTHING, /* it did not end */
   MADE_ONE,     /* output */
   MADE_TWO,
-  MADE_LETTER,
+  MADE_DEAD_LETTER,
   MADE_NONE /* it is done, or skipped, and produced nothing */
 } made;
 
@@ -58,7 +58,7 @@ typedef struct x_entry {
   bool covered; /* by what is committed */
   bool refused; /* once: by then later ones of its key may be committed */
   uint8_t key;
-  uint8_t visible[X_OUTPUTS + 1]; /* each of its outputs, and its letter */
+  uint8_t visible[X_OUTPUTS + 1]; /* each output, and its dead letter */
   uint8_t made[X_MEMBERS];
   bool held[X_MEMBERS]; /* handled, in this epoch, and not committed */
 } x_entry;
@@ -79,7 +79,7 @@ typedef struct x_part {
   x_hold holds[X_MEMBERS];
 } x_part;
 
-/* One output, or the letter, of a record that was handled. */
+/* One output, or the dead letter, of a record that was handled. */
 typedef struct x_staged {
   strand_record *record;
   int index;

@@ -85,7 +85,7 @@ void member_open (world *w, int m) {
   config.arg = w;
   config.notice = on_notice;
   config.release = on_release;
-  if (!w->faults[FAULT_NO_LETTERS]) config.dead_letter = waiting_wanted;
+  if (!w->faults[FAULT_NO_DEAD_LETTERS]) config.dead_letter = waiting_wanted;
   w->members[m] = (member){ .engine = strand_engine_new(&config) };
   w->members[m].joined = true;
   throttle_open(w, m);
@@ -276,7 +276,7 @@ static void say_goodbye (world *w, const bool *gone) {
   }
   for (; grace > 0; grace--) {
     worker_step(w);
-    waiting_letter(w);
+    waiting_dead_letter(w);
     sending_step(w);
     worker_lease(w, sim_pick(w, w->member_count));
   }

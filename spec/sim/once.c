@@ -31,7 +31,7 @@
 #define LEASES 64
 #define KEYS 12
 #define ORPHANS 512
-#define LETTERS 4096
+#define DEAD_LETTERS 4096
 #define OUTPUTS (2 * PARTS * STRAND_WINDOW_RECORDS)
 
 typedef struct entry {
@@ -70,10 +70,10 @@ typedef struct sent {
   strand_answer answer;
 } sent;
 
-typedef struct pending_letter {
+typedef struct pending_dead_letter {
   strand_record *record;
   int part;
-} pending_letter;
+} pending_dead_letter;
 
 /* Handled, and what it produced is not acknowledged. */
 typedef struct pending_outputs {
@@ -100,8 +100,8 @@ typedef struct once {
   sent out[OWNERS];
   handed leases[LEASES];
   int lease_count;
-  pending_letter dead_letters[LETTERS];
-  int letter_count;
+  pending_dead_letter dead_letters[DEAD_LETTERS];
+  int dead_letter_count;
   pending_outputs outputs[OUTPUTS];
   int output_count;
   orphan_key orphans[ORPHANS];
@@ -152,8 +152,8 @@ static void on_release (void *arg, const strand_orphan *orphan) {
 
 static bool on_dead_letter (void *arg, strand_partition *p, strand_record *r) {
   (void)arg;
-  CHECK(o.letter_count < LETTERS, "letters");
-  o.dead_letters[o.letter_count++] = (pending_letter){
+  CHECK(o.dead_letter_count < DEAD_LETTERS, "letters");
+  o.dead_letters[o.dead_letter_count++] = (pending_dead_letter){
     r, (int)(intptr_t)strand_partition_opaque(p)
   };
   return true;
@@ -316,10 +316,10 @@ static void restore (int index) {
   sim_note(o.w, "restored", p->owner, index, p->committed, p->epoch);
 }
 
-static void forget_letters (int index) {
-  for (int i = o.letter_count - 1; i >= 0; i--) {
+static void forget_dead_letters (int index) {
+  for (int i = o.dead_letter_count - 1; i >= 0; i--) {
     if (index >= 0 && o.dead_letters[i].part != index) continue;
-    o.dead_letters[i] = o.dead_letters[--o.letter_count];
+    o.dead_letters[i] = o.dead_letters[--o.dead_letter_count];
   }
 }
 
@@ -443,14 +443,14 @@ static void lease_step (int owner) {
   o.leases[o.lease_count++] = h;
 }
 
-static void letter_step (void) {
-  pending_letter l;
+static void dead_letter_step (void) {
+  pending_dead_letter l;
   strand_engine *e;
-  int i = o.letter_count == 0 ? -1 : sim_pick(o.w, o.letter_count);
+  int i = o.dead_letter_count == 0 ? -1 : sim_pick(o.w, o.dead_letter_count);
   if (i < 0) return;
   l = o.dead_letters[i];
   e = o.engines[o.parts[l.part].owner];
-  o.dead_letters[i] = o.dead_letters[--o.letter_count];
+  o.dead_letters[i] = o.dead_letters[--o.dead_letter_count];
   CHECK(
     (sim_chance(o.w, 70)
        ? strand_engine_dead_letter_acked(e, l.record, o.w->now_us)
@@ -556,7 +556,7 @@ static void revoke (int index) {
   topic_part *p = &o.parts[index];
   sim_note(o.w, "revoke", p->owner, index, p->committed, 0);
   if (p->restored) check_end(index);
-  forget_letters(index);
+  forget_dead_letters(index);
   forget_outputs(index);
   strand_engine_revoke(o.engines[p->owner], p->live, keep_orphan, NULL);
   p->live = NULL;
@@ -580,7 +580,7 @@ static void open_all (void) {
 static void close_all (void) {
   o.crashing = true;
   while (o.lease_count > 0) give_back(o.lease_count - 1);
-  forget_letters(-1);
+  forget_dead_letters(-1);
   forget_outputs(-1);
   for (int m = 0; m < OWNERS; m++) {
     if (o.out[m].commit != NULL) {
@@ -675,7 +675,7 @@ static void step_once (void) {
   else if (what < 850) {
     if (o.lease_count > 0) worker_step_once(sim_pick(o.w, o.lease_count));
   }
-  else if (what < 875) letter_step();
+  else if (what < 875) dead_letter_step();
   else if (what < 900) {
     for (int i = 1 + sim_pick(o.w, 20); i > 0; i--) output_step();
   }
@@ -699,7 +699,7 @@ static bool is_over_once (void) {
       if (e->exists && !e->started && !e->lost) return false;
     }
   }
-  return o.lease_count == 0 && o.letter_count == 0 && o.output_count == 0;
+  return o.lease_count == 0 && o.dead_letter_count == 0 && o.output_count == 0;
 }
 
 static void settle (void) {
@@ -726,7 +726,7 @@ static void settle (void) {
       worker_step_once(sim_pick(o.w, o.lease_count));
     }
     while (o.output_count > 0) output_step();
-    while (o.letter_count > 0) letter_step();
+    while (o.dead_letter_count > 0) dead_letter_step();
   }
   CHECK(is_over_once(), "O5: not all has started");
 }

@@ -104,7 +104,7 @@ static strand_outcome_kind expected (const world *w, const mlease *l,
     kind = over ? STRAND_OUTCOME_EXHAUSTED : STRAND_OUTCOME_RETRY;
   }
   if (kind == STRAND_OUTCOME_EXHAUSTED) kind = policy->exhausted;
-  if (kind == STRAND_OUTCOME_DEAD_LETTER && w->faults[FAULT_NO_LETTERS]) {
+  if (kind == STRAND_OUTCOME_DEAD_LETTER && w->faults[FAULT_NO_DEAD_LETTERS]) {
     kind = STRAND_OUTCOME_PARK;
   }
   return kind;
@@ -146,8 +146,8 @@ static void check_notices (const world *w, strand_outcome_kind said,
         "told %d times as parked", n[STRAND_NOTICE_PARKED]);
   CHECK(n[STRAND_NOTICE_STOP] == stops, "told %d times to stop",
         n[STRAND_NOTICE_STOP]);
-  CHECK(n[STRAND_NOTICE_DEAD_LETTERED] == 0, "a letter was not sent yet");
-  CHECK(w->wanted == NULL, "I11: no letter was wanted");
+  CHECK(n[STRAND_NOTICE_DEAD_LETTERED] == 0, "a dead letter was not sent yet");
+  CHECK(w->wanted == NULL, "I11: no dead letter was wanted");
 }
 
 static void set_waiting (world *w, mlease *l, slot *s,
@@ -156,7 +156,7 @@ static void set_waiting (world *w, mlease *l, slot *s,
   w->parts[l->part].failed = true;
   s->due_us = 0;
   if (kind == STRAND_OUTCOME_PARK) s->state = SLOT_PARKED;
-  else if (kind == STRAND_OUTCOME_DEAD_LETTER) s->state = SLOT_LETTER;
+  else if (kind == STRAND_OUTCOME_DEAD_LETTER) s->state = SLOT_DEAD_LETTER;
   else s->due_us = w->now_us + check_delay(w, l, s, e, told);
   s->detached = kind == STRAND_OUTCOME_PARK && w->config.park_alone
                 && log_keyed(w, s);

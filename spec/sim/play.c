@@ -64,7 +64,8 @@ static void pick_shape (world *w) {
   w->check_every = 20 + sim_pick(w, 2000);
   w->config.park_alone = w->faults[FAULT_ALONE];
   if (w->config.park_alone) w->fault_counts[FAULT_ALONE]++;
-  if (w->faults[FAULT_NO_LETTERS]) w->fault_counts[FAULT_NO_LETTERS]++;
+  if (w->faults[FAULT_NO_DEAD_LETTERS])
+    w->fault_counts[FAULT_NO_DEAD_LETTERS]++;
   throttle_make(w);
 }
 
@@ -207,7 +208,7 @@ static void step (world *w) {
   if (what < 12) log_read(w, index);
   else if (what < 45) worker_lease(w, m);
   else if (what < 83) worker_step(w);
-  else if (what < 85) waiting_letter(w);
+  else if (what < 85) waiting_dead_letter(w);
   else if (what < 89) commit_step(w, m);
   else if (what < 92) tick(w, m);
   else if (what < 94) member_restore(w, index);
@@ -249,7 +250,7 @@ static bool work (world *w) {
     commit_step(w, m);
   }
   for (int n = w->lease_count * 2; n > 0; n--) any |= worker_step(w);
-  while (waiting_letter(w)) any = true;
+  while (waiting_dead_letter(w)) any = true;
   while (sending_step(w)) any = true;
   member_release(w, -1);
   return any;

@@ -70,12 +70,12 @@ static void check_notices (const world *w, strand_outcome_kind kind) {
         "I18: told %d times as parked", n[STRAND_NOTICE_PARKED]);
   CHECK(n[STRAND_NOTICE_STOP] == (kind == STRAND_OUTCOME_STOP),
         "I18: told %d times to stop", n[STRAND_NOTICE_STOP]);
-  CHECK(w->wanted == NULL, "I11: no letter was wanted");
+  CHECK(w->wanted == NULL, "I11: no dead letter was wanted");
 }
 
 static strand_outcome_kind exhausted (const world *w, const part *p) {
   strand_outcome_kind kind = w->routes[p->route].policy.exhausted;
-  if (kind == STRAND_OUTCOME_DEAD_LETTER && w->faults[FAULT_NO_LETTERS]) {
+  if (kind == STRAND_OUTCOME_DEAD_LETTER && w->faults[FAULT_NO_DEAD_LETTERS]) {
     kind = STRAND_OUTCOME_PARK;
   }
   return kind;
@@ -97,7 +97,7 @@ static void mark_refused (world *w, part *p, slot *s,
     s->state = SLOT_IN;
     return;
   }
-  s->state = kind == STRAND_OUTCOME_PARK ? SLOT_PARKED : SLOT_LETTER;
+  s->state = kind == STRAND_OUTCOME_PARK ? SLOT_PARKED : SLOT_DEAD_LETTER;
   s->detached = s->alone;
   s->failures++;
 }

@@ -97,13 +97,13 @@ typedef enum fault {
   FAULT_EXHAUST,
   FAULT_DEAD_LETTER,
   FAULT_PARK,
-  FAULT_HALT,       /* stop */
-  FAULT_ATTEMPTS,   /* policies have an end */
-  FAULT_NO_LETTERS, /* there is no dead letter topic */
-  FAULT_LETTER_LATE,
-  FAULT_LETTER_REFUSED, /* for ever */
-  FAULT_ALONE,          /* what is parked does not hold its shard */
-  FAULT_EXPIRE,         /* deadlines pass */
+  FAULT_HALT,            /* stop */
+  FAULT_ATTEMPTS,        /* policies have an end */
+  FAULT_NO_DEAD_LETTERS, /* there is no dead letter topic */
+  FAULT_DEAD_LETTER_LATE,
+  FAULT_DEAD_LETTER_REFUSED, /* for ever */
+  FAULT_ALONE,               /* what is parked does not hold its shard */
+  FAULT_EXPIRE,              /* deadlines pass */
   FAULT_BATCH,
   FAULT_LINGER,
   FAULT_RATE,
@@ -121,10 +121,10 @@ typedef enum slot_state {
   SLOT_IN,   /* in the engine */
   SLOT_LEASED,
   SLOT_PARKED,
-  SLOT_RESOLVED, /* to be discarded, or sent */
-  SLOT_LETTER,   /* its dead letter is under way */
-  SLOT_SENDING,  /* its outputs are under way */
-  SLOT_DONE      /* or never there */
+  SLOT_RESOLVED,    /* to be discarded, or sent */
+  SLOT_DEAD_LETTER, /* its dead letter is under way */
+  SLOT_SENDING,     /* its outputs are under way */
+  SLOT_DONE         /* or never there */
 } slot_state;
 
 /* One offset of a log. */
@@ -264,7 +264,7 @@ typedef enum exactly_count {
   EXACTLY_COMMITTED, /* transactions */
   EXACTLY_ABORTED,
   EXACTLY_OUTPUTS, /* visible */
-  EXACTLY_LETTERS,
+  EXACTLY_DEAD_LETTERS,
   EXACTLY_REFUSED,  /* outputs, for ever */
   EXACTLY_LEFT_OUT, /* records, for the length of metadata */
   EXACTLY_UNKNOWN,  /* answers that did not come */
@@ -309,7 +309,7 @@ typedef struct world {
   uint64_t lost; /* at most once, in all its lives */
   uint64_t lost_allowed;
   int notices[STRAND_NOTICE_SKIPPED + 1]; /* of the last call */
-  const slot *wanted; /* the engine is about to want its letter */
+  const slot *wanted; /* the engine is about to want its dead letter */
   int route_count;
   strand_route_limits routes[ROUTES_MAX];
   strand_engine_config config;
@@ -320,8 +320,8 @@ typedef struct world {
   int lease_count;
   int lease_capacity;
   dead_letter *dead_letters;
-  int letter_count;
-  int letter_capacity;
+  int dead_letter_count;
+  int dead_letter_capacity;
   uint64_t send_random; /* sending.c's stream */
   sending *sendings;
   int sending_count;
@@ -378,7 +378,7 @@ void log_compact (world *w, part *p);
 void log_retain (world *w, part *p);
 bool *log_busy (const world *w, const part *p, slot *s);
 bool log_keyed (const world *w, const slot *s);
-/* It is done: by its handler, its letter, or by hand. */
+/* It is done: by its handler, its dead letter, or by hand. */
 void log_done (part *p, slot *s);
 int log_slot (const part *p, int64_t offset);
 /* The part's queue is read as an owner would. True when a record came. */
@@ -432,11 +432,11 @@ bool waiting_wanted (void *arg, strand_partition *partition,
                      strand_record *record);
 /* What the engine has done with what was resolved. */
 void waiting_sync (world *w, int m);
-bool waiting_letter (world *w);             /* one that is due is answered */
+bool waiting_dead_letter (world *w);        /* one that is due is answered */
 bool waiting_resolve (world *w, int index); /* one, at random */
 bool waiting_resolve_all (world *w);
 void waiting_revoked (world *w, int index); /* -1: the process died */
-int64_t waiting_next (const world *w); /* when the next letter is answered */
+int64_t waiting_next (const world *w);      /* when the next one is answered */
 void waiting_check (world *w, int m);
 
 /* sending.c */

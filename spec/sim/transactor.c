@@ -68,7 +68,7 @@ void transactor_forget (int m, int index) {
 
 static void acknowledge (int m, x_staged *s) {
   strand_engine *e = x.members[m].engine;
-  strand_err err = s->what == MADE_LETTER
+  strand_err err = s->what == MADE_DEAD_LETTER
                      ? strand_engine_dead_letter_acked(e, s->record,
                                                        x.w->now_us)
                      : strand_engine_output_acked(e, s->record, x.w->now_us);
@@ -210,13 +210,13 @@ static void write_step (int m) {
     t->step = X_OFFSETS;
     return;
   }
-  if (s->what != MADE_LETTER && x_happens(x.fails)) {
+  if (s->what != MADE_DEAD_LETTER && x_happens(x.fails)) {
     s->refused = true; /* for good */
     abort_it(m, STRAND_COMMIT_ABORTED, true);
     return;
   }
   r = broker_write(m, t->epoch, s->index, s->offset,
-                   s->what == MADE_LETTER ? X_OUTPUTS : s->written);
+                   s->what == MADE_DEAD_LETTER ? X_OUTPUTS : s->written);
   if (x_dies(m)) return;
   if (r == REPLY_FENCED) renew(m);
   else if (r == REPLY_OK) {

@@ -21,21 +21,23 @@ bool waiting_wanted (void *arg, strand_partition *partition,
   CHECK(s == w->wanted
           || (s->state == SLOT_RESOLVED
               && s->resolution == STRAND_RESOLVE_DEAD_LETTER),
-        "I11: a letter of %lld, which nobody wants",
+        "I11: a dead letter of %lld, which nobody wants",
         (long long)record->offset);
   w->wanted = NULL;
   if (s->state == SLOT_RESOLVED) {
-    s->state = SLOT_LETTER;
+    s->state = SLOT_DEAD_LETTER;
     p->resolved--;
   }
-  if (w->letter_count == w->letter_capacity) {
-    w->letter_capacity = w->letter_capacity == 0 ? 16 : w->letter_capacity * 2;
-    w->dead_letters = realloc(w->dead_letters, (size_t)w->letter_capacity
+  if (w->dead_letter_count == w->dead_letter_capacity) {
+    w->dead_letter_capacity = w->dead_letter_capacity == 0
+                                ? 16
+                                : w->dead_letter_capacity * 2;
+    w->dead_letters = realloc(w->dead_letters, (size_t)w->dead_letter_capacity
                                                  * sizeof(*w->dead_letters));
   }
-  l = &w->dead_letters[w->letter_count++];
+  l = &w->dead_letters[w->dead_letter_count++];
   *l = (dead_letter){ record, index, w->now_us };
-  if (sim_fault(w, FAULT_LETTER_LATE, 50)) {
+  if (sim_fault(w, FAULT_DEAD_LETTER_LATE, 50)) {
     l->due_us += sim_pick(w, 1000000);
   }
   sim_note(w, "letter", p->owner, index, record->offset, l->due_us);
@@ -53,22 +55,22 @@ static void refuse (world *w, const dead_letter *l, slot *s) {
   s->alone = s->alone || s->detached;
 }
 
-bool waiting_letter (world *w) {
-  int i = w->letter_count == 0 ? 0 : sim_pick(w, w->letter_count);
+bool waiting_dead_letter (world *w) {
+  int i = w->dead_letter_count == 0 ? 0 : sim_pick(w, w->dead_letter_count);
   bool refused;
   dead_letter l;
   part *p;
   slot *s;
-  if (w->letter_count == 0 || w->dead_letters[i].due_us > w->now_us)
+  if (w->dead_letter_count == 0 || w->dead_letters[i].due_us > w->now_us)
     return false;
   l = w->dead_letters[i];
-  w->dead_letters[i] = w->dead_letters[--w->letter_count];
+  w->dead_letters[i] = w->dead_letters[--w->dead_letter_count];
   p = &w->parts[l.part];
   s = &p->slots[log_slot(p, l.record->offset)];
-  refused = sim_fault(w, FAULT_LETTER_REFUSED, 30);
+  refused = sim_fault(w, FAULT_DEAD_LETTER_REFUSED, 30);
   sim_note(w, refused ? "refused" : "lettered", p->owner, l.part,
            l.record->offset, 0);
-  CHECK(s->state == SLOT_LETTER, "I11: the record did not wait");
+  CHECK(s->state == SLOT_DEAD_LETTER, "I11: the record did not wait");
   memset(w->notices, 0, sizeof(w->notices));
   if (refused) refuse(w, &l, s);
   else {
@@ -86,7 +88,7 @@ bool waiting_letter (world *w) {
 
 int64_t waiting_next (const world *w) {
   int64_t next = INT64_MAX;
-  for (int i = 0; i < w->letter_count; i++) {
+  for (int i = 0; i < w->dead_letter_count; i++) {
     int64_t due = w->dead_letters[i].due_us;
     if (due > w->now_us && due < next) next = due;
   }
@@ -96,11 +98,11 @@ int64_t waiting_next (const world *w) {
 /* Whether they were taken or not: nobody is there who would hear of it. */
 void waiting_revoked (world *w, int index) {
   int kept = 0;
-  for (int i = 0; i < w->letter_count; i++) {
+  for (int i = 0; i < w->dead_letter_count; i++) {
     if (index < 0 || w->dead_letters[i].part == index) continue;
     w->dead_letters[kept++] = w->dead_letters[i];
   }
-  w->letter_count = kept;
+  w->dead_letter_count = kept;
 }
 
 /*
@@ -111,7 +113,7 @@ static void resolve (world *w, int index, int64_t offset) {
   part *p = &w->parts[index];
   slot *s = &p->slots[log_slot(p, offset)];
   strand_engine *e = w->members[p->owner].engine;
-  int how = sim_pick(w, w->faults[FAULT_NO_LETTERS] ? 2 : 3);
+  int how = sim_pick(w, w->faults[FAULT_NO_DEAD_LETTERS] ? 2 : 3);
   sim_note(w, "resolve", p->owner, index, offset, how);
   CHECK(s->state == SLOT_PARKED, "I12: %lld is not parked", (long long)offset);
   CHECK(strand_engine_resolve(e, p->live, offset, (strand_resolution)how)
@@ -192,7 +194,7 @@ void waiting_check (world *w, int m) {
     if (p->owner != m || !p->restored) continue;
     for (int k = 0; k < p->next; k++) {
       const strand_record *r;
-      dead_letters += p->slots[k].state == SLOT_LETTER;
+      dead_letters += p->slots[k].state == SLOT_DEAD_LETTER;
       if (p->slots[k].state != SLOT_PARKED) continue;
       parked++;
       r = strand_partition_parked(p->live, from);
@@ -203,6 +205,6 @@ void waiting_check (world *w, int m) {
   }
   CHECK(stats.parked == parked, "I12: %zu are parked, not %zu", parked,
         stats.parked);
-  CHECK(stats.dead_letters == dead_letters, "I11: %zu letters, not %zu",
+  CHECK(stats.dead_letters == dead_letters, "I11: %zu dead letters, not %zu",
         dead_letters, stats.dead_letters);
 }

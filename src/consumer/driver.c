@@ -66,15 +66,15 @@ static void no_release (void *arg, const strand_orphan *orphan) {
   (void)arg, (void)orphan;
 }
 
-static bool take_letter (void *arg, strand_partition *p,
-                         strand_record *record) {
+static bool take_dead_letter (void *arg, strand_partition *p,
+                              strand_record *record) {
   strand_driver *d = arg;
-  strand_driver_letter *a = calloc(1, sizeof(*a));
+  strand_driver_dead_letter *a = calloc(1, sizeof(*a));
   (void)p;
   if (a == NULL) return false;
   a->record = record;
-  *d->letters_end = a;
-  d->letters_end = &a->next;
+  *d->dead_letters_end = a;
+  d->dead_letters_end = &a->next;
   return true;
 }
 
@@ -98,7 +98,7 @@ static strand_engine *open_engine (strand_driver *d) {
   config.arg = d;
   config.notice = take_notice;
   config.release = no_release;
-  if (s->dead_letters.topic != NULL) config.dead_letter = take_letter;
+  if (s->dead_letters.topic != NULL) config.dead_letter = take_dead_letter;
   return strand_engine_new(&config);
 }
 
@@ -160,7 +160,7 @@ strand_driver *strand_driver_open (const strand_consumer_config *config,
     config->handler.release(config->handler.config);
     return NULL;
   }
-  d->letters_end = &d->letters;
+  d->dead_letters_end = &d->dead_letters;
   if (open_parts(d, config, group, wall_us, failure)) return d;
   strand_driver_close(d);
   return NULL;
@@ -184,8 +184,8 @@ static void end_place (strand_driver *d, strand_driver_place *at) {
 static void end_engine (strand_driver *d) {
   strand_driver_halt(d);
   if (strand_handover_out(&d->handover)) return;
-  while (d->letters != NULL) strand_driver_take_letter(d);
-  strand_driver_drop_letter(d);
+  while (d->dead_letters != NULL) strand_driver_take_dead_letter(d);
+  strand_driver_drop_dead_letter(d);
   for (size_t i = 0; i < d->place_count; i++) end_place(d, &d->places[i]);
   strand_outputs_free(&d->outputs);
   strand_handover_free(&d->handover);
@@ -332,7 +332,8 @@ static void check_parts (const strand_driver *d) {
            || d->short_of_memory); /* (1) */
     (void)at;
   }
-  for (const strand_driver_letter *a = d->letters; a != NULL; a = a->next) {
+  for (const strand_driver_dead_letter *a = d->dead_letters; a != NULL;
+       a = a->next) {
     assert(a->record->in.past->waiting
            == STRAND_WAITING_DEAD_LETTER); /* (2) */
   }
@@ -343,7 +344,7 @@ bool strand_driver_turn (strand_driver *d) {
   int64_t now_us = strand_driver_now_us(d);
   strand_engine *e = d->owner.engine;
   bool halts = strand_stop_halts(&d->owner.consumer->stop);
-  strand_driver_drop_letter(d);
+  strand_driver_drop_dead_letter(d);
   strand_handover_harvest(&d->handover, now_us);
   strand_outputs_serve(&d->outputs, now_us);
   if (strand_engine_commit_due(e, now_us) <= now_us) strand_driver_commit(d);

@@ -94,7 +94,7 @@ void strand_driver_commit (strand_driver *d);
 bool strand_driver_next_outputs (strand_driver *d, strand_driver_sent *out);
 /* The same; -1: memory ran out. One that comes from the dead letter topic is
 ** parked, and passed by. */
-int strand_driver_next_letter (strand_driver *d, strand_driver_sent *out);
+int strand_driver_next_dead_letter (strand_driver *d, strand_driver_sent *out);
 /* The caller frees its reason. */
 bool strand_driver_next_note (strand_driver *d, strand_driver_note *out);
 /* The next record that is not done, after one of them; NULL: the first, and

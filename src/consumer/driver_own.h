@@ -9,7 +9,7 @@
 #include "consumer/driver.h"
 #include "member/handover.h"
 #include "member/shares.h"
-#include "member/staged_letter.h"
+#include "member/staged_dead_letter.h"
 
 /* The engine has never made a commit: the last one was long ago. */
 #define STRAND_DRIVER_BEGIN_US INT64_C(1000000000000)
@@ -20,10 +20,10 @@ typedef struct strand_driver_place {
   char *metadata;
 } strand_driver_place;
 
-typedef struct strand_driver_letter {
-  struct strand_driver_letter *next;
+typedef struct strand_driver_dead_letter {
+  struct strand_driver_dead_letter *next;
   strand_record *record;
-} strand_driver_letter;
+} strand_driver_dead_letter;
 
 struct strand_driver {
   strand_owner owner;
@@ -40,9 +40,9 @@ struct strand_driver {
 
   strand_driver_place *places;
   size_t place_count;
-  strand_driver_letter *letters; /* the first that is wanted */
-  strand_driver_letter **letters_end;
-  strand_staged *letter; /* that was given last, or NULL */
+  strand_driver_dead_letter *dead_letters; /* the first that is wanted */
+  strand_driver_dead_letter **dead_letters_end;
+  strand_staged *dead_letter; /* that was given last, or NULL */
   strand_driver_note *notes;
   size_t note_count;
   size_t note_capacity;
@@ -60,8 +60,8 @@ static inline size_t strand_driver_number (const strand_partition *p) {
 }
 
 /* The first in the queue goes. */
-void strand_driver_take_letter (strand_driver *d);
+void strand_driver_take_dead_letter (strand_driver *d);
 /* That which was given last goes. */
-void strand_driver_drop_letter (strand_driver *d);
+void strand_driver_drop_dead_letter (strand_driver *d);
 
 #endif

@@ -1,20 +1,21 @@
 /*
-** driver_sent.c - what comes of a driver's records: outputs, letters, notes,
-** and what is left
+** driver_sent.c - what comes of a driver's records: outputs, dead letters,
+** notes, and what is left
 */
 #include <stdlib.h>
 
 #include "consumer/driver_own.h"
 
-void strand_driver_drop_letter (strand_driver *d) {
-  if (d->letter != NULL) strand_shared_unstage(d->owner.consumer, d->letter);
-  d->letter = NULL;
+void strand_driver_drop_dead_letter (strand_driver *d) {
+  if (d->dead_letter != NULL)
+    strand_shared_unstage(d->owner.consumer, d->dead_letter);
+  d->dead_letter = NULL;
 }
 
-void strand_driver_take_letter (strand_driver *d) {
-  strand_driver_letter *a = d->letters;
-  d->letters = a->next;
-  if (d->letters == NULL) d->letters_end = &d->letters;
+void strand_driver_take_dead_letter (strand_driver *d) {
+  strand_driver_dead_letter *a = d->dead_letters;
+  d->dead_letters = a->next;
+  if (d->dead_letters == NULL) d->dead_letters_end = &d->dead_letters;
   free(a);
 }
 
@@ -32,14 +33,14 @@ bool strand_driver_next_outputs (strand_driver *d, strand_driver_sent *out) {
   return true;
 }
 
-static bool write_letter (strand_driver *d, strand_record *record) {
+static bool write_dead_letter (strand_driver *d, strand_record *record) {
   strand_consumer *c = d->owner.consumer;
-  strand_driver_drop_letter(d);
-  d->letter = strand_staged_new(&c->staging);
-  if (d->letter == NULL) return false;
-  d->letter->record = record;
-  return strand_staged_letter(d->letter, d->outbox.config, d->group,
-                              STRAND_CUT_NOTHING, &c->time);
+  strand_driver_drop_dead_letter(d);
+  d->dead_letter = strand_staged_new(&c->staging);
+  if (d->dead_letter == NULL) return false;
+  d->dead_letter->record = record;
+  return strand_staged_dead_letter(d->dead_letter, d->outbox.config, d->group,
+                                   STRAND_CUT_NOTHING, &c->time);
 }
 
 static strand_err park_returned (strand_driver *d, strand_record *record) {
@@ -50,25 +51,26 @@ static strand_err park_returned (strand_driver *d, strand_record *record) {
                                            length, strand_driver_now_us(d));
 }
 
-int strand_driver_next_letter (strand_driver *d, strand_driver_sent *out) {
+int strand_driver_next_dead_letter (strand_driver *d,
+                                    strand_driver_sent *out) {
   strand_record *record;
-  while (d->letters != NULL
+  while (d->dead_letters != NULL
          && strand_dead_letter_returns(d->outbox.config, d->group,
-                                       d->letters->record)) {
-    if (park_returned(d, d->letters->record) != STRAND_OK) return -1;
-    strand_driver_take_letter(d);
+                                       d->dead_letters->record)) {
+    if (park_returned(d, d->dead_letters->record) != STRAND_OK) return -1;
+    strand_driver_take_dead_letter(d);
   }
-  if (d->letters == NULL) return 0;
-  record = d->letters->record;
-  if (!write_letter(d, record)) return -1;
+  if (d->dead_letters == NULL) return 0;
+  record = d->dead_letters->record;
+  if (!write_dead_letter(d, record)) return -1;
   *out = (strand_driver_sent){ strand_driver_number(
                                  strand_record_partition(record)),
-                               record->offset, d->letter->first };
+                               record->offset, d->dead_letter->first };
   if (strand_engine_dead_letter_acked(d->owner.engine, record,
                                       strand_driver_now_us(d))
       != STRAND_OK)
     return -1;
-  strand_driver_take_letter(d);
+  strand_driver_take_dead_letter(d);
   return 1;
 }
 

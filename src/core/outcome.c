@@ -14,7 +14,7 @@
 **
 ** At most once a record that has started never starts again: RETRY and PARK
 ** are EXHAUSTED, what is exhausted is skipped unless the policy says
-** otherwise, a letter does not hold its shard, and STOP is done.
+** otherwise, a dead letter does not hold its shard, and STOP is done.
 */
 #include <string.h>
 

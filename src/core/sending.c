@@ -5,7 +5,7 @@
 **   leased --------> SENDING -----------------> done
 **                       |        refused
 **                       +-----------------> by the policy's 'exhausted':
-**                             LETTER, PARKED, skipped, or ready at a stop
+**                        DEAD LETTER, PARKED, skipped, or ready at a stop
 **
 ** Its shard goes on meanwhile. So a refused one that is parked is parked
 ** alone, and what is tried again comes after records that have overtaken it.

@@ -11,7 +11,8 @@
 ** dispatch.c    leases go out
 ** outcome.c     what the end of a record means
 ** sending.c     what was handled, and waits for its outputs
-** waiting.c     what is not done and does not run: back-off, parked, letters
+** waiting.c     what is not done and does not run: back-off, parked, dead
+**               letters
 ** lease.c       leases come back
 ** throttle.c    rates, handlers at once: who may lease now
 ** revoke.c      partitions go

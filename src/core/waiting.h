@@ -29,7 +29,7 @@ strand_err strand_waiting_note (strand_record *r, const char *reason,
                                 size_t length, int64_t now_us);
 /* It waits from now on, without a lease; its past is there. */
 void strand_waiting_join (strand_record *r, strand_waiting kind);
-/* At most once, for a letter: the first record has left the lease and its
+/* At most once, for a dead letter: the first record has left the lease and its
 ** shard to the others. */
 strand_err strand_waiting_send (strand_lease *lease, const strand_wait *wait,
                                 int64_t now_us);

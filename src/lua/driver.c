@@ -232,10 +232,10 @@ static int driver_next_outputs (lua_State *L) {
   return push_sent(L, &sent);
 }
 
-static int driver_next_letter (lua_State *L) {
+static int driver_next_dead_letter (lua_State *L) {
   object *self = check(L);
   strand_driver_sent sent;
-  int found = strand_driver_next_letter(self->driver, &sent);
+  int found = strand_driver_next_dead_letter(self->driver, &sent);
   if (found < 0) return no_memory(L);
   return found ? push_sent(L, &sent) : 0;
 }
@@ -356,7 +356,7 @@ static const luaL_Reg methods[] = {
   { "halt", driver_halt },
   { "commit", driver_commit },
   { "next_outputs", driver_next_outputs },
-  { "next_letter", driver_next_letter },
+  { "next_letter", driver_next_dead_letter },
   { "next_note", driver_next_note },
   { "next_event", driver_next_event },
   { "next_log", driver_next_log },

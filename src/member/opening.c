@@ -213,7 +213,7 @@ static bool take_dead_letter (void *arg, strand_partition *p,
                               strand_record *record) {
   strand_member *m = arg;
   if (strand_transactions_is_on(&m->transactions))
-    return strand_transactions_take_letter(&m->transactions, p, record);
+    return strand_transactions_take_dead_letter(&m->transactions, p, record);
   return strand_dead_letters_take(&m->dead_letters, p, record);
 }
 

@@ -44,13 +44,13 @@ static bool was_alone (const strand_closed *c, const strand_output *o) {
 static bool believe (const strand_transactions *x, const strand_closed *c,
                      const strand_staged *s, int64_t now_us) {
   rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
-  bool letter = !s->refused->sent.is_output;
-  if (!letter && err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
+  bool dead_letter = !s->refused->sent.is_output;
+  if (!dead_letter && err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
     return !strand_output_topics_await(x->topics, s->refused, now_us);
   if (s->refused->alone || err == RD_KAFKA_RESP_ERR__QUEUE_FULL
       || err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
     return true;
-  if (!letter && strand_error_kind_of(err) == STRAND_ERROR_MISSING)
+  if (!dead_letter && strand_error_kind_of(err) == STRAND_ERROR_MISSING)
     return true;
   return strand_error_is_final(err) && was_alone(c, s->refused);
 }
@@ -159,7 +159,7 @@ static bool judge (strand_transactions *x, const strand_closed *c,
   if (!believed && strand_error_is_final((rd_kafka_resp_err_t)s->err))
     seek(x, c);
   else if (!s->refused->sent.is_output)
-    return strand_transactions_judge_letter(x, s, believed, now_us);
+    return strand_transactions_judge_dead_letter(x, s, believed, now_us);
   else if (believed) return true;
   s->refused = NULL;
   return false;

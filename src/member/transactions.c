@@ -34,7 +34,7 @@ void strand_transactions_init (strand_transactions *x,
                               .snapshot = snapshot,
                               .wait_us = AGAIN_FIRST_US };
   strand_intake_init(&x->intake, t->records, t->interval_us);
-  strand_list_init(&x->letters);
+  strand_list_init(&x->dead_letters);
   strand_list_init(&x->later);
   strand_list_init(&x->queue);
   strand_list_init(&x->left_out);
@@ -58,7 +58,7 @@ static void drop_all (strand_transactions *x, strand_link *list) {
 }
 
 void strand_transactions_free (strand_transactions *x) {
-  drop_all(x, &x->letters);
+  drop_all(x, &x->dead_letters);
   drop_all(x, &x->later);
   drop_all(x, &x->queue);
   drop_all(x, &x->left_out);
@@ -95,14 +95,14 @@ strand_err strand_transactions_take (strand_transactions *x,
 }
 
 /* Its bytes are written when it is closed: the engine has not said all yet. */
-bool strand_transactions_take_letter (strand_transactions *x,
-                                      strand_partition *p,
-                                      strand_record *record) {
+bool strand_transactions_take_dead_letter (strand_transactions *x,
+                                           strand_partition *p,
+                                           strand_record *record) {
   strand_assigned *assigned = strand_partition_opaque(p);
   strand_staged *s = strand_staged_new(&x->owner->consumer->staging);
   if (s == NULL) return false;
   s->record = record;
-  strand_list_push(&x->letters, &s->link);
+  strand_list_push(&x->dead_letters, &s->link);
   strand_list_push(&assigned->outputs, &s->mine);
   if (x->since_us == 0) x->since_us = strand_clock_us();
   return true;
@@ -176,7 +176,7 @@ bool strand_transactions_close (strand_transactions *x) {
   size_t taken = 0, most = intake_of(x);
   strand_staged *s;
   assert(x->closed == NULL);
-  strand_transactions_write_letters(x, strand_clock_us());
+  strand_transactions_write_dead_letters(x, strand_clock_us());
   x->closed = strand_closed_new(count_of(&x->left_out) + count_of(&x->queue));
   if (x->closed == NULL) {
     wait_again(x, strand_clock_us());
@@ -276,13 +276,13 @@ static void fit_intake (strand_transactions *x, bool committed,
 static strand_err tell (strand_transactions *x, strand_staged *s,
                         int64_t now_us) {
   strand_engine *e = x->owner->engine;
-  bool letter = !s->first->sent.is_output;
+  bool dead_letter = !s->first->sent.is_output;
   if (s->refused != NULL) {
-    return letter ? strand_transactions_refuse_letter(x, s, now_us)
-                  : strand_output_record_refused(e, s, now_us);
+    return dead_letter ? strand_transactions_refuse_dead_letter(x, s, now_us)
+                       : strand_output_record_refused(e, s, now_us);
   }
-  return letter ? strand_engine_dead_letter_acked(e, s->record, now_us)
-                : strand_engine_output_acked(e, s->record, now_us);
+  return dead_letter ? strand_engine_dead_letter_acked(e, s->record, now_us)
+                     : strand_engine_output_acked(e, s->record, now_us);
 }
 
 static void tell_engine (strand_transactions *x, int64_t now_us) {

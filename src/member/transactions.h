@@ -19,8 +19,8 @@
 ** end, with the offsets of that moment.
 **
 ** Invariants:
-**   (1) What was taken is in one list: letters, later, the queue, left_out
-**       or settled; or it is closed.
+**   (1) What was taken is in one list: dead_letters, later, the queue,
+**       left_out or settled; or it is closed.
 **   (2) Only what is closed may have no record.
 **   (3) 'waiting' is how many outputs the queue has.
 **
@@ -53,11 +53,11 @@ typedef struct strand_transactions {
   strand_problem *problem;
   strand_snapshot *snapshot;
 
-  strand_link letters;  /* dead letters that are not written yet */
-  strand_link later;    /* dead letters that could not be taken yet */
-  strand_link queue;    /* in the order they were taken */
-  strand_link left_out; /* the last commit had no room to tell of these */
-  strand_link settled;  /* ended; the engine is not told, for want of memory */
+  strand_link dead_letters; /* dead letters that are not written yet */
+  strand_link later;        /* dead letters that could not be taken yet */
+  strand_link queue;        /* in the order they were taken */
+  strand_link left_out;     /* the last commit had no room to tell of these */
+  strand_link settled; /* ended; the engine is not told, for want of memory */
   size_t waiting;
   strand_closed *closed; /* being filled, or out; NULL: none */
   bool out;              /* the transactor has it */
@@ -97,9 +97,9 @@ strand_err strand_transactions_take (strand_transactions *x,
                                      strand_lease *lease,
                                      strand_staged *staged);
 /* The engine wants a dead letter. False: memory ran out. */
-bool strand_transactions_take_letter (strand_transactions *x,
-                                      strand_partition *p,
-                                      strand_record *record);
+bool strand_transactions_take_dead_letter (strand_transactions *x,
+                                           strand_partition *p,
+                                           strand_record *record);
 /* The partition ends, before the engine hears of it. */
 void strand_transactions_forget (strand_transactions *x,
                                  strand_assigned *assigned);
@@ -111,7 +111,7 @@ void strand_transactions_lose (strand_transactions *x, const char *topic,
 bool strand_transactions_is_full (const strand_transactions *x);
 /* Something waits for a transaction. */
 static inline bool strand_transactions_wait (const strand_transactions *x) {
-  return x->waiting > 0 || !strand_list_empty(&x->letters);
+  return x->waiting > 0 || !strand_list_empty(&x->dead_letters);
 }
 
 /* None will be made any more. */
@@ -153,19 +153,19 @@ bool strand_transactions_refuse_barred (const strand_transactions *x,
 void strand_transactions_judge (strand_transactions *x, strand_closed *c,
                                 strand_closed_answer *ended, int64_t now_us);
 
-/* transaction_letters.c */
+/* transaction_dead_letters.c */
 /* Those that are new, or are to be sent again, are in the queue. */
-void strand_transactions_write_letters (strand_transactions *x,
-                                        int64_t now_us);
+void strand_transactions_write_dead_letters (strand_transactions *x,
+                                             int64_t now_us);
 /* One has failed: 'believed' to be its own fault. True: its record is parked.
 ** Else it goes otherwise, or later. */
-bool strand_transactions_judge_letter (strand_transactions *x,
-                                       strand_staged *s, bool believed,
-                                       int64_t now_us);
+bool strand_transactions_judge_dead_letter (strand_transactions *x,
+                                            strand_staged *s, bool believed,
+                                            int64_t now_us);
 /* ...its record is parked: the engine is told. */
-strand_err strand_transactions_refuse_letter (strand_transactions *x,
-                                              const strand_staged *s,
-                                              int64_t now_us);
+strand_err strand_transactions_refuse_dead_letter (strand_transactions *x,
+                                                   const strand_staged *s,
+                                                   int64_t now_us);
 /* ...later: it is in no list. */
 void strand_transactions_put_off (strand_transactions *x, strand_staged *s);
 

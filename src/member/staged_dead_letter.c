@@ -1,7 +1,7 @@
 /*
-** staged_letter.c - see staged_letter.h
+** staged_dead_letter.c - see staged_dead_letter.h
 */
-#include "member/staged_letter.h"
+#include "member/staged_dead_letter.h"
 
 #include "member/packed_headers.h"
 
@@ -33,10 +33,10 @@ static void write (strand_output *o, const strand_dead_letters_config *c,
   strand_packed_headers(headers, strand_output_headers(o));
 }
 
-bool strand_staged_letter (strand_staged *staged,
-                           const strand_dead_letters_config *c,
-                           const char *group, strand_dead_letter_cut cut,
-                           const strand_time *time) {
+bool strand_staged_dead_letter (strand_staged *staged,
+                                const strand_dead_letters_config *c,
+                                const char *group, strand_dead_letter_cut cut,
+                                const strand_time *time) {
   const strand_record *r = staged->record;
   strand_output lengths = lengths_of(c, strand_record_partition(r), r, cut),
                 *o;
@@ -49,16 +49,16 @@ bool strand_staged_letter (strand_staged *staged,
   return o != NULL;
 }
 
-bool strand_staged_letter_cut (strand_staged *staged,
-                               const strand_outbox *outbox) {
+bool strand_staged_dead_letter_cut (strand_staged *staged,
+                                    const strand_outbox *outbox) {
   strand_dead_letter_cut cut = (strand_dead_letter_cut)staged->index + 1;
   if (cut > STRAND_CUT_VALUE
       || (cut == STRAND_CUT_VALUE
           && (!outbox->config->allow_value_drop
               || staged->record->value_length == 0)))
     return false;
-  if (!strand_staged_letter(staged, outbox->config, outbox->group, cut,
-                            &outbox->owner->consumer->time))
+  if (!strand_staged_dead_letter(staged, outbox->config, outbox->group, cut,
+                                 &outbox->owner->consumer->time))
     return false;
   strand_staged_drop_first(staged);
   staged->index = cut;

@@ -1,12 +1,12 @@
 /*
-** transaction_letters.c - dead letters in transactions
+** transaction_dead_letters.c - dead letters in transactions
 **
 ** One that cannot be taken yet (its topic is missing) would have each
 ** transaction aborted, and all outputs wait for it: so it waits apart.
 */
 #include "base/clock.h"
 #include "kafka/errors.h"
-#include "member/staged_letter.h"
+#include "member/staged_dead_letter.h"
 #include "member/transactions.h"
 
 #define LATER_FIRST_US 2000000
@@ -30,13 +30,14 @@ static bool waits_too (const strand_transactions *x, int64_t now_us) {
   return now_us < x->later_us && !strand_list_empty(&x->later);
 }
 
-static bool write_letter (strand_transactions *x, strand_staged *s,
-                          int64_t now_us) {
+static bool write_dead_letter (strand_transactions *x, strand_staged *s,
+                               int64_t now_us) {
   if (strand_dead_letter_returns(x->outbox->config, x->outbox->group,
                                  s->record))
     return park_returned(x, s);
-  if (!strand_staged_letter(s, x->outbox->config, x->outbox->group,
-                            STRAND_CUT_NOTHING, &x->owner->consumer->time))
+  if (!strand_staged_dead_letter(s, x->outbox->config, x->outbox->group,
+                                 STRAND_CUT_NOTHING,
+                                 &x->owner->consumer->time))
     return false;
   s->open = s->count;
   strand_list_remove(&s->link);
@@ -54,11 +55,11 @@ static bool write_letter (strand_transactions *x, strand_staged *s,
   return true;
 }
 
-void strand_transactions_write_letters (strand_transactions *x,
-                                        int64_t now_us) {
+void strand_transactions_write_dead_letters (strand_transactions *x,
+                                             int64_t now_us) {
   strand_staged *s;
-  while ((s = strand_staged_first(&x->letters)) != NULL
-         && write_letter(x, s, now_us))
+  while ((s = strand_staged_first(&x->dead_letters)) != NULL
+         && write_dead_letter(x, s, now_us))
     continue;
   if (now_us < x->later_us) return;
   while ((s = strand_staged_first(&x->later)) != NULL) {
@@ -111,9 +112,9 @@ static void tell_later (strand_transactions *x, rd_kafka_resp_err_t err,
                     x->outbox->config->topic, -1);
 }
 
-bool strand_transactions_judge_letter (strand_transactions *x,
-                                       strand_staged *s, bool believed,
-                                       int64_t now_us) {
+bool strand_transactions_judge_dead_letter (strand_transactions *x,
+                                            strand_staged *s, bool believed,
+                                            int64_t now_us) {
   rd_kafka_resp_err_t err = (rd_kafka_resp_err_t)s->err;
   if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
       && s->first->partition >= 0) {
@@ -122,7 +123,7 @@ bool strand_transactions_judge_letter (strand_transactions *x,
   }
   else if (believed) {
     if (strand_error_kind_of(err) != STRAND_ERROR_TOO_LARGE
-        || !strand_staged_letter_cut(s, x->outbox))
+        || !strand_staged_dead_letter_cut(s, x->outbox))
       return true;
   }
   else {
@@ -134,9 +135,9 @@ bool strand_transactions_judge_letter (strand_transactions *x,
   return false;
 }
 
-strand_err strand_transactions_refuse_letter (strand_transactions *x,
-                                              const strand_staged *s,
-                                              int64_t now_us) {
+strand_err strand_transactions_refuse_dead_letter (strand_transactions *x,
+                                                   const strand_staged *s,
+                                                   int64_t now_us) {
   char reason[STRAND_REASON_MAX];
   size_t length = strand_dead_letter_excuse(
     reason, s->record, rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
