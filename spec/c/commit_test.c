@@ -289,18 +289,18 @@ static void an_unwritable_suspect_lets_others_commit (void **state) {
 }
 
 /* How many offsets an item says are done; of those that run, none. */
-static int64_t told_by (const strand_commit_item *item) {
+static int64_t covered_by (const strand_commit_item *item) {
   strand_payload payload;
   const char *problem;
-  int64_t told;
+  int64_t covered;
   size_t r = 0;
   assert_int_equal(strand_payload_decode(item->offset, item->metadata,
                                          strlen(item->metadata), &payload,
                                          &problem),
                    STRAND_OK);
-  told = payload.highest + 1;
+  covered = payload.highest + 1;
   for (; r < payload.run_count; r++) {
-    told -= payload.runs[r].last - payload.runs[r].first + 1;
+    covered -= payload.runs[r].last - payload.runs[r].first + 1;
   }
   for (int i = 0; i < 4000 && kept[i].partition != NULL; i++) {
     bool open = false;
@@ -311,7 +311,7 @@ static int64_t told_by (const strand_commit_item *item) {
     assert_true(open || kept[i].record->offset > payload.highest);
   }
   strand_payload_free(&payload);
-  return told;
+  return covered;
 }
 
 /* Of 5,000 records about a half is done, in no order: some 860 characters.
@@ -387,7 +387,7 @@ static void what_does_not_fit_is_told_in_part (void **state) {
   assert_false(c->items[0].whole);
   assert_true(strlen(c->items[0].metadata) > 80);
   assert_true(strlen(c->items[0].metadata) <= 100);
-  assert_true(told_by(&c->items[0]) == c->items[0].covered);
+  assert_true(covered_by(&c->items[0]) == c->items[0].covered);
   assert_true(c->items[0].covered > 100);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
@@ -417,7 +417,7 @@ static void a_part_without_memory_is_tried_again (void **state) {
   }
   fail_alloc(-1);
   assert_int_equal(failed, 2); /* the commit, and its text */
-  assert_true(told_by(&c->items[0]) == c->items[0].covered);
+  assert_true(covered_by(&c->items[0]) == c->items[0].covered);
   answer(e, c, STRAND_COMMITTED, 0);
   assert_int_equal(heard.notices[STRAND_NOTICE_UNWRITABLE], 1);
   for (int i = 0; i < count; i++) done(e, &kept[i]);

@@ -44,7 +44,7 @@ static void it_starts_once (void **state) {
   (void)state;
   assert_false(strand_life_start(&life));
   assert_int_equal(strand_life_state(&life), STRAND_RUNS);
-  assert_false(strand_life_untold(&life)); /* it has no end yet */
+  assert_false(strand_life_unreported(&life)); /* it has no end yet */
 }
 
 static void it_is_closed_when_members_and_workers_are_gone (void **state) {
@@ -115,12 +115,12 @@ static void its_descriptor_goes_once_told_and_without_threads (void **state) {
   strand_life_end_member(&life);
   strand_life_end_member(&life);
   strand_life_end_workers(&life, 3);
-  assert_true(strand_life_untold(&life));
+  assert_true(strand_life_unreported(&life));
   strand_life_leave(&life);
   assert_false(strand_life_give_back(&life)); /* not told */
   strand_life_enter(&life);
   strand_life_tell(&life);
-  assert_false(strand_life_untold(&life));
+  assert_false(strand_life_unreported(&life));
   assert_false(strand_life_give_back(&life)); /* a thread is left */
   strand_life_leave(&life);
   assert_true(strand_life_give_back(&life));

@@ -127,7 +127,7 @@ static void a_missing_topic_is_told_and_again_only_later (void **state) {
   answered(t, MISSING, 0);
   assert_int_equal(events.count, 0); /* the broker may make it just now */
   assert_true(strand_topic_watch_is_missing(&topics, t));
-  topics.told[t->index].missing.tell_us -= 600000;
+  topics.watched[t->index].missing.tell_us -= 600000;
   answered(t, MISSING, 0);
   event = next_event();
   assert_string_equal(event.type, "topic_missing");
@@ -135,7 +135,7 @@ static void a_missing_topic_is_told_and_again_only_later (void **state) {
   assert_string_equal(event.code, "UNKNOWN_TOPIC_OR_PART");
   answered(t, MISSING, 0);
   assert_int_equal(events.count, 0);
-  topics.told[t->index].missing.tell_us -= 11000000;
+  topics.watched[t->index].missing.tell_us -= 11000000;
   answered(t, MISSING, 0);
   assert_int_equal(events.count, 1);
   answered(t, 0, 4); /* it was made */
@@ -148,7 +148,7 @@ static void an_old_answer_does_not_tell_of_a_missing_topic (void **state) {
   (void)state;
   strand_calls_stop(calls);
   answered(t, MISSING, 0);
-  topics.told[t->index].missing.tell_us -= 600000;
+  topics.watched[t->index].missing.tell_us -= 600000;
   t->answer.answered -= 0.6; /* so long ago */
   answered(topic_of("orders", 1), 0, 1);
   assert_int_equal(events.count, 0);

@@ -22,7 +22,7 @@ static struct {
   strand_closed *asked;
   strand_closed *answered;
   bool member;       /* of the group */
-  int told;          /* so many the engine has memory for */
+  int room;          /* so many the engine has memory for */
   long expected;     /* batch.size of the next client */
   int64_t outage_us; /* since when something is in its way: */
   rd_kafka_resp_err_t outage;
@@ -30,7 +30,7 @@ static struct {
 
 static strand_err tell_acked (strand_engine *e, strand_record *record,
                               int64_t now_us) {
-  if (there.told-- <= 0) return STRAND_ENOMEM;
+  if (there.room-- <= 0) return STRAND_ENOMEM;
   return strand_engine_output_acked(e, record, now_us);
 }
 
@@ -124,7 +124,7 @@ static void open_fixture (fixture *s) {
   memset(s, 0, sizeof(*s));
   memset(&there, 0, sizeof(there));
   there.member = true;
-  there.told = INT_MAX;
+  there.room = INT_MAX;
   s->now_us = 1;
   s->consumer.staging.limit = 1u << 20;
   s->consumer.settings.delivery = STRAND_EXACTLY_ONCE;
@@ -658,10 +658,10 @@ static void what_is_not_told_yet_comes_before_the_next (void **state) {
   handle(&s, 0, 0, 1);
   handle(&s, 0, 1, 1);
   assert_true(plan(&s));
-  there.told = 1;
+  there.room = 1;
   commits(&s);
   assert_false(strand_transactions_may_begin(&s.x));
-  there.told = INT_MAX;
+  there.room = INT_MAX;
   strand_transactions_serve(&s.x, s.now_us);
   assert_true(strand_transactions_may_begin(&s.x));
   assert_int_equal(committable(&s, 0), 2);

@@ -130,25 +130,25 @@ static void compare_payload (const strand_offsets *t, const slow *s) {
 }
 
 /* Offsets that are done, as far as 'highest'. */
-static int64_t slow_told (const slow *s, int64_t highest) {
-  int64_t committed = slow_committable(s), told = committed;
+static int64_t slow_covered (const slow *s, int64_t highest) {
+  int64_t committed = slow_committable(s), covered = committed;
   for (int64_t i = committed; i <= highest; i++) {
-    told += kind_of(s, i) == KIND_DONE;
+    covered += kind_of(s, i) == KIND_DONE;
   }
-  return told;
+  return covered;
 }
 
-/* A part of the payload fits, ends where all below it is told, and says of
+/* A part of the payload fits, ends where all below it is covered, and says of
 ** that what the slow one says. */
 static void compare_part (const strand_offsets *t, const slow *s) {
   size_t length, r = 0, limit = (size_t)pick(40);
-  int64_t committed = slow_committable(s), told;
+  int64_t committed = slow_committable(s), covered;
   strand_payload payload;
   const char *problem;
   if (committed < 0) return;
-  assert_int_equal(strand_offsets_covered(t), slow_told(s, s->highest));
-  assert_int_equal(strand_offsets_payload_part(t, limit, text, &length, &told),
-                   STRAND_OK);
+  assert_int_equal(strand_offsets_covered(t), slow_covered(s, s->highest));
+  assert_int_equal(
+    strand_offsets_payload_part(t, limit, text, &length, &covered), STRAND_OK);
   assert_true(length <= limit);
   assert_int_equal(
     strand_payload_decode(committed, text, length, &payload, &problem),
@@ -159,7 +159,7 @@ static void compare_part (const strand_offsets *t, const slow *s) {
     assert_int_equal(open, kind_of(s, i) != KIND_DONE);
     if (open && payload.runs[r].last == i) r++;
   }
-  assert_int_equal(told, slow_told(s, payload.highest));
+  assert_int_equal(covered, slow_covered(s, payload.highest));
   strand_payload_free(&payload);
 }
 
@@ -544,7 +544,7 @@ static void no_step_changes_anything_when_memory_runs_out (void **state) {
 static void no_payload_is_made_when_memory_runs_out (void **state) {
   strand_offsets *t = strand_offsets_new(0);
   size_t length;
-  int64_t told;
+  int64_t covered;
   (void)state;
   for (int64_t i = 0; i < 10; i++) {
     strand_offsets_add(t, i);
@@ -556,7 +556,7 @@ static void no_payload_is_made_when_memory_runs_out (void **state) {
                    STRAND_ENOMEM);
   assert_int_equal(length, 0);
   fail_alloc(0);
-  assert_int_equal(strand_offsets_payload_part(t, 10, text, &length, &told),
+  assert_int_equal(strand_offsets_payload_part(t, 10, text, &length, &covered),
                    STRAND_ENOMEM);
   fail_alloc(0);
   assert_null(strand_offsets_new(0));

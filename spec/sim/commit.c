@@ -26,20 +26,20 @@ static void check_offset (part *p, const strand_commit_item *item) {
         "commit of %lld, which is done", (long long)item->offset);
 }
 
-int64_t commit_told (int64_t offset, const strand_payload *payload) {
-  int64_t told = payload->highest + 1;
+int64_t commit_covers (int64_t offset, const strand_payload *payload) {
+  int64_t covered = payload->highest + 1;
   for (size_t r = 0; r < payload->run_count; r++) {
-    told -= payload->runs[r].last - payload->runs[r].first + 1;
+    covered -= payload->runs[r].last - payload->runs[r].first + 1;
   }
-  return payload->highest < offset ? offset : told;
+  return payload->highest < offset ? offset : covered;
 }
 
 /* I5: the text says which records above it are done; of those higher up it
-** says nothing where it is not whole. Returns what it told. */
+** says nothing where it is not whole. Returns what it covers. */
 static int64_t check_metadata (const part *p, int64_t offset, const char *text,
                                bool whole) {
   strand_payload payload;
-  int64_t told;
+  int64_t covered;
   const char *problem = "";
   size_t r = 0;
   CHECK(strand_payload_decode(offset, text, strlen(text), &payload, &problem)
@@ -57,19 +57,19 @@ static int64_t check_metadata (const part *p, int64_t offset, const char *text,
     CHECK(open == (p->slots[i].state != SLOT_DONE), "I5: offset %lld",
           (long long)o);
   }
-  told = commit_told(offset, &payload);
+  covered = commit_covers(offset, &payload);
   strand_payload_free(&payload);
-  return told;
+  return covered;
 }
 
 /* I16 */
 static void check_part (const world *w, const part *p, const member *me,
-                        const strand_commit_item *item, int64_t told) {
-  CHECK(item->covered == told, "I16: %lld are told, not %lld", (long long)told,
-        (long long)item->covered);
+                        const strand_commit_item *item, int64_t covered) {
+  CHECK(item->covered == covered, "I16: %lld are told, not %lld",
+        (long long)covered, (long long)item->covered);
   CHECK(item->whole || p->unwritable, "I16: a part is told without a word");
-  CHECK(item->whole || told >= p->told, "I16: %lld are told, after %lld",
-        (long long)told, (long long)p->told);
+  CHECK(item->whole || covered >= p->covered, "I16: %lld are told, after %lld",
+        (long long)covered, (long long)p->covered);
   CHECK(me->refused == 0 || strlen(item->metadata) < me->refused
           || w->now_us >= me->refused_us + STRAND_METADATA_AGAIN_US,
         "I16: %zu characters, after %zu were refused", strlen(item->metadata),
@@ -243,7 +243,7 @@ static void mark_suspects (world *w, int m, const request *r) {
       else if (r->answer == STRAND_COMMIT_REFUSED) p->uncertain = true;
       else if (r->answer == STRAND_COMMITTED) {
         p->uncertain = false;
-        p->told = item->covered;
+        p->covered = item->covered;
       }
     }
   }

@@ -141,7 +141,7 @@ static void begin_epoch (world *w, part *p, int64_t committed,
   }
   p->next = p->checked = from;
   p->restored = true;
-  p->told = payload == NULL ? committed : commit_told(committed, payload);
+  p->covered = payload == NULL ? committed : commit_covers(committed, payload);
   (void)w;
 }
 

@@ -155,7 +155,7 @@ typedef struct part {
   int64_t base;      /* offset of the first slot */
   int64_t high;      /* highest offset done in this epoch; -1 */
   int64_t committed; /* at the broker; -1 */
-  int64_t told;      /* offsets done, says the last commit that was answered */
+  int64_t covered;   /* offsets done, says the last commit that was answered */
   char *metadata;
   strand_partition *live;
   int owner; /* -1: nobody */
@@ -395,7 +395,7 @@ void commit_drop (world *w, member *m);     /* the process died */
 void commit_check_clean (world *w, int index);
 void commit_limit (world *w); /* how much the broker takes */
 /* Offsets that such a commit says are done. */
-int64_t commit_told (int64_t offset, const strand_payload *payload);
+int64_t commit_covers (int64_t offset, const strand_payload *payload);
 
 /* member.c */
 void member_open (world *w, int m);

@@ -316,7 +316,7 @@ static int64_t top_below (const strand_run *run) {
 
 void strand_payload_encode_part (int64_t committed, const strand_run *runs,
                                  size_t run_count, size_t limit, char *text,
-                                 size_t *length, size_t *told) {
+                                 size_t *length, size_t *described) {
   size_t fits = 0, too_many = run_count, tried = run_count;
   const char *codec;
   *length = 0;
@@ -338,7 +338,7 @@ void strand_payload_encode_part (int64_t committed, const strand_run *runs,
     check_text(committed, top_below(&runs[fits]), runs, fits, limit, text,
                *length);
   }
-  *told = fits;
+  *described = fits;
 }
 
 void strand_payload_free (strand_payload *payload) {

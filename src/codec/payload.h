@@ -84,11 +84,11 @@ strand_err strand_payload_encode (int64_t committed, int64_t highest,
 
 /* Describes as much as fits: what lies below one of the open runs. So what is
 ** left out is the highest: it is done again in its order, and nothing above it
-** is remembered. '*told' is how many runs are described; the text is empty
+** is remembered. '*described' is how many runs are described; the text is empty
 ** where that is none. */
 void strand_payload_encode_part (int64_t committed, const strand_run *runs,
                                  size_t run_count, size_t limit, char *text,
-                                 size_t *length, size_t *told);
+                                 size_t *length, size_t *described);
 
 /* An empty text is a valid payload: highest = committed - 1, no runs.
 ** On STRAND_EFORMAT or STRAND_ELIMIT '*problem' says what is wrong (a static

@@ -253,7 +253,7 @@ void strand_consumer_close_begin (strand_consumer *c, strand_close_mode mode,
 
 /* Told last: after it the descriptors may go. */
 static void tell_closed (strand_consumer *c) {
-  if (!strand_life_untold(&c->life)) return;
+  if (!strand_life_unreported(&c->life)) return;
   strand_mailbox_close(&c->mailbox);
   for (unsigned i = 0; i < c->inboxes.count; i++) {
     strand_member_dismiss(c->members[i]);
@@ -263,9 +263,9 @@ static void tell_closed (strand_consumer *c) {
 }
 
 bool strand_consumer_close_step (strand_consumer *c) {
-  bool over = strand_life_step(&c->life);
-  if (over) tell_closed(c);
-  return over;
+  bool closed = strand_life_step(&c->life);
+  if (closed) tell_closed(c);
+  return closed;
 }
 
 /* Of the seconds that somebody waits: what is left is for the threads to end,

@@ -102,9 +102,9 @@ static void take (strand_shard *s, size_t most, strand_lease *out) {
 ** is used more than once. */
 static void rotate (strand_partition *p) {
   strand_engine *e = p->engine;
-  bool over = ++e->turn >= STRAND_TURN_LEASES;
+  bool ended = ++e->turn >= STRAND_TURN_LEASES;
   if (strand_list_empty(&p->runnable)) e->turn = 0;
-  else if (over) {
+  else if (ended) {
     e->turn = 0;
     strand_list_remove(&p->runnable);
     strand_list_push(&e->runnable, &p->runnable);

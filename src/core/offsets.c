@@ -407,29 +407,29 @@ strand_err strand_offsets_payload (const strand_offsets *t, size_t limit,
 }
 
 int64_t strand_offsets_covered (const strand_offsets *t) {
-  int64_t committed = strand_offsets_committable(t), told = t->highest + 1;
+  int64_t committed = strand_offsets_committable(t), covered = t->highest + 1;
   const strand_open_run *r;
   if (committed < 0 || t->highest < committed) return committed;
   for (strand_run_place p = { 0, 0 };
        (r = strand_runs_at(&t->runs, p)) != NULL && r->first <= t->highest;
        p = strand_runs_after(&t->runs, p)) {
-    told -= (r->last < t->highest ? r->last : t->highest) - r->first + 1;
+    covered -= (r->last < t->highest ? r->last : t->highest) - r->first + 1;
   }
-  return told;
+  return covered;
 }
 
 strand_err strand_offsets_payload_part (const strand_offsets *t, size_t limit,
                                         char *text, size_t *length,
-                                        int64_t *told) {
+                                        int64_t *covered) {
   int64_t committed = strand_offsets_committable(t);
   size_t count, described;
   strand_run *runs = open_runs(t, nothing_more, t->highest, &count);
   if (runs == NULL) return STRAND_ENOMEM;
   strand_payload_encode_part(committed, runs, count, limit, text, length,
                              &described);
-  *told = described == 0 ? committed : runs[described].first;
+  *covered = described == 0 ? committed : runs[described].first;
   for (size_t i = 0; i < described; i++) {
-    *told -= runs[i].last - runs[i].first + 1;
+    *covered -= runs[i].last - runs[i].first + 1;
   }
   free(runs);
   return STRAND_OK;

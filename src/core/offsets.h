@@ -127,12 +127,12 @@ strand_err strand_offsets_payload_as (const strand_offsets *t,
 /* How many offsets a commit of all that is done says are done: those below
 ** the committable offset, and those above it. -1 for none. */
 int64_t strand_offsets_covered (const strand_offsets *t);
-/* As much of the payload as fits, from the bottom; '*told' is what such a
-** commit says, as above. Of two commits the one that tells more leaves fewer
+/* As much of the payload as fits, from the bottom; '*covered' is what such a
+** commit says, as above. Of two commits the one that covers more leaves fewer
 ** records to be done again. */
 strand_err strand_offsets_payload_part (const strand_offsets *t, size_t limit,
                                         char *text, size_t *length,
-                                        int64_t *told);
+                                        int64_t *covered);
 
 /* Walks everything and asserts the invariants: tests and the simulator. */
 void strand_offsets_check (const strand_offsets *t);

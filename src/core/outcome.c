@@ -185,15 +185,15 @@ static strand_err park_unsent (strand_lease *lease,
   static const char note[] = "no dead letter topic";
   char text[STRAND_REASON_MAX] = "no dead letter topic: ";
   size_t start = sizeof(note) + 1, length = ending->reason_length;
-  strand_ending told = *ending;
-  told.reason = text;
-  told.reason_length = sizeof(note) - 1;
+  strand_ending noted = *ending;
+  noted.reason = text;
+  noted.reason_length = sizeof(note) - 1;
   if (length > 0) {
     length = strand_utf8_cut(ending->reason, length, sizeof(text) - start);
     memcpy(text + start, ending->reason, length);
-    told.reason_length = start + length;
+    noted.reason_length = start + length;
   }
-  return make_wait(lease, STRAND_WAITING_PARKED, &told, -1, now_us);
+  return make_wait(lease, STRAND_WAITING_PARKED, &noted, -1, now_us);
 }
 
 /*

@@ -123,11 +123,11 @@ typedef struct strand_committed {
   uint64_t version; /* of the tracker then */
   size_t pins;      /* commits that name the partition */
   bool uncertain;   /* the last may or may not have been taken */
-  bool elsewhere;   /* the group has what an earlier epoch told: a seek, or
+  bool elsewhere;  /* the group has what an earlier epoch committed: a seek, or
                        another log */
-  bool unwritable;  /* told so, and no commit has told all since */
-  bool kept;        /* of what could be told now less fits than the last commit
-                       told, which stays */
+  bool unwritable; /* reported so, and no commit has had room for all since */
+  bool kept;       /* of what could be committed now less fits than the last
+                       commit says, which stays */
 } strand_committed;
 
 /* At most once, what may start; else all 0: windows.c's. */
@@ -141,7 +141,7 @@ typedef struct strand_windows {
   int64_t asked_us;     /* when the last was asked for */
   int64_t asked_out_us; /* commits.out_us then */
   uint64_t returned;    /* rises with each lease that comes back unstarted */
-  uint64_t told;        /* 'returned' + 1 of the last commit back; 0: none */
+  uint64_t back;        /* 'returned' + 1 of the last commit back; 0: none */
 } strand_windows;
 
 struct strand_partition {

@@ -190,7 +190,7 @@ static strand_cover cover_of (const strand_partition *p) {
 
 bool strand_windows_dirty (const strand_partition *p) {
   const strand_windows *w = &p->windows;
-  if (goes_back(p) && w->told == w->returned + 1) return false;
+  if (goes_back(p) && w->back == w->returned + 1) return false;
   return w->asked > w->covered || p->committed.uncertain || wants(p)
          || strand_offsets_committable_as(p->offsets, cover_of(p))
               != p->committed.offset;
@@ -236,7 +236,7 @@ strand_err strand_windows_write (strand_partition *p, size_t limit, char *text,
 void strand_windows_take (strand_partition *p,
                           const strand_commit_item *item) {
   if (item->back) {
-    p->windows.told = item->version;
+    p->windows.back = item->version;
     return;
   }
   p->windows.covered = p->windows.asked;
@@ -249,15 +249,15 @@ void strand_windows_take (strand_partition *p,
 
 void strand_engine_losses (const strand_engine *e, const strand_partition *p,
                            strand_losses *out) {
-  bool told;
+  bool reported;
   *out = (strand_losses){ .first = -1 };
   if (e->config.delivery != STRAND_AT_MOST_ONCE || p->offsets == NULL) return;
-  told = goes_back(p) && !strand_windows_dirty(p);
+  reported = goes_back(p) && !strand_windows_dirty(p);
   for (strand_link *l = p->records.next; l != &p->records; l = l->next) {
     const strand_record *r = strand_list_entry(l, strand_record, link);
     bool cut = strand_offsets_kind(p->offsets, r->offset) == KIND_FLIGHT;
     if (r->offset >= p->windows.asked) break;
-    if (!cut && told && r->offset >= p->committed.offset) continue;
+    if (!cut && reported && r->offset >= p->committed.offset) continue;
     if (out->first < 0) out->first = r->offset;
     if (r->flags & STRAND_RECORD_SENDING) out->sending++;
     else if (cut) out->cut_off++;

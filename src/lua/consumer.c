@@ -147,7 +147,7 @@ static int consumer_ending (lua_State *L) {
   return 3;
 }
 
-static int consumer_ending_told (lua_State *L) {
+static int consumer_ending_reported (lua_State *L) {
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
   strand_consumer_ending_reported(self->kafka);
@@ -444,7 +444,7 @@ static const luaL_Reg methods[] = {
   { "oauth_set", consumer_oauth_set },
   { "oauth_fail", consumer_oauth_fail },
   { "ending", consumer_ending },
-  { "ending_told", consumer_ending_told },
+  { "ending_told", consumer_ending_reported },
   { "close_begin", consumer_close_begin },
   { "close_wait", consumer_close_wait },
   { "report", consumer_report },

@@ -31,7 +31,7 @@ typedef struct strand_position {
   bool first_seen;  /* a record or the end came since it was placed */
   bool stuck;       /* no offset to go on from; seek() helps */
   bool unstable;    /* a transaction holds its committed offset back */
-  bool told;        /* ...and that was told */
+  bool reported;    /* ...and that was reported */
   bool given;       /* librdkafka got a place for it, and asks for none */
   bool astray;      /* it may begin anywhere: sought when it has */
   int64_t target;   /* 'checking': where it goes on; or STRAND_NOWHERE */

@@ -166,7 +166,8 @@ static void tell_failed (strand_committer *t, const strand_commit *commit,
 }
 
 /* Some of what is done is in no commit, and does not fit in one. */
-static bool is_untold (const strand_committer *t, strand_failure *failure) {
+static bool has_unwritable (const strand_committer *t,
+                            strand_failure *failure) {
   const strand_partition *p = NULL;
   strand_partition_names n = { .count = 0 };
   while ((p = strand_engine_next(t->owner->engine, p)) != NULL) {
@@ -246,8 +247,9 @@ static void take_success (strand_committer *t, int64_t now_us) {
   publish(t, now_us);
   strand_health_committed(t->health, now_us);
   if (strand_engine_commit_due(t->owner->engine, now_us) > 0) {
-    strand_failure untold;
-    answer_waiters(t, true, is_untold(t, &untold) ? &untold : NULL);
+    strand_failure unwritable;
+    answer_waiters(t, true,
+                   has_unwritable(t, &unwritable) ? &unwritable : NULL);
   }
   go_on(t, now_us);
 }
@@ -343,10 +345,10 @@ bool strand_committer_starved (const strand_committer *t) {
 ** done does not fit. */
 static void answer_uncommitted (strand_committer *t) {
   static const strand_failure no_memory = { "NO_MEMORY", "memory ran out" };
-  strand_failure untold;
+  strand_failure unwritable;
   const strand_failure *failure = NULL;
   if (strand_committer_starved(t)) failure = &no_memory;
-  else if (is_untold(t, &untold)) failure = &untold;
+  else if (has_unwritable(t, &unwritable)) failure = &unwritable;
   answer_waiters(t, false, failure);
 }
 
@@ -452,7 +454,7 @@ bool strand_committer_waits (const strand_committer *t) {
 }
 
 void strand_committer_forgive (strand_committer *t) {
-  if (!is_untold(t, &t->failure)) t->failure.code[0] = '\0';
+  if (!has_unwritable(t, &t->failure)) t->failure.code[0] = '\0';
 }
 
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter) {

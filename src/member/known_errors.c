@@ -165,8 +165,8 @@ static bool is_let_in (const arrivals *up, const strand_known_error *t) {
   return up->more;
 }
 
-static bool is_over (const arrivals *up, const strand_known_error *t,
-                     int64_t now_us) {
+static bool has_ended (const arrivals *up, const strand_known_error *t,
+                       int64_t now_us) {
   int64_t quiet_us = now_us - t->heard_us;
   if (t->of_token && up->tokens != t->tokens) return true;
   if (t->broker != 0) return is_let_in(up, t) || quiet_us > REFUSED_QUIET_US;
@@ -201,7 +201,7 @@ bool strand_known_errors_tick (strand_known_errors *k, int64_t now_us) {
   arrivals up;
   take_arrivals(k, &up);
   while ((t = *at) != NULL) {
-    if (is_over(&up, t, now_us)) {
+    if (has_ended(&up, t, now_us)) {
       forget(k, at);
       continue;
     }

@@ -106,7 +106,7 @@ void strand_outputs_forget (strand_outputs *o, strand_assigned *assigned,
 */
 
 /* Nothing more of it is sent or heard: the engine is told. */
-static void settle_if_over (strand_outputs *o, strand_staged *s) {
+static void settle_if_ended (strand_outputs *o, strand_staged *s) {
   if (s->out > 0 || (s->open > 0 && s->refused == NULL)) return;
   move(o, s, &o->settled);
 }
@@ -263,7 +263,7 @@ static void send_ready (strand_outputs *o, int64_t now_us) {
   if (o->failed) rewind_queue(o);
   while ((s = o->next) != NULL && send_all(o, s, now_us)) {
     o->next = behind(o, s);
-    settle_if_over(o, s); /* one that is refused, and not out */
+    settle_if_ended(o, s); /* one that is refused, and not out */
   }
 }
 
@@ -289,7 +289,7 @@ void strand_outputs_report (strand_outputs *o, strand_output *output,
       refuse(output, err);
     else judge(o, output, err, output->alone, now_us);
   }
-  if (s->record != NULL) settle_if_over(o, s);
+  if (s->record != NULL) settle_if_ended(o, s);
   else if (s->out == 0) drop(o, s);
 }
 
@@ -300,7 +300,7 @@ static void recall (strand_outputs *o, strand_staged *s) {
     at->out = false;
   }
   s->out = 0;
-  settle_if_over(o, s);
+  settle_if_ended(o, s);
 }
 
 void strand_outputs_again (strand_outputs *o, int64_t now_us) {

@@ -157,10 +157,10 @@ static void tell_unstable (const strand_positions *s,
     "the committed offset is not stable yet: a transaction of another process "
     "is open, or was when that process ended (until its timeout)";
   strand_event event;
-  if (assigned->position.told
+  if (assigned->position.reported
       || now_us - assigned->position.since_us < UNSTABLE_US)
     return;
-  assigned->position.told = true;
+  assigned->position.reported = true;
   event = strand_owner_event(s->owner, "restoring", assigned);
   snprintf(event.code, sizeof(event.code), "UNSTABLE_OFFSET_COMMIT");
   strand_event_set_reason(&event, reason, sizeof(reason) - 1);

@@ -216,7 +216,7 @@ static void tell_idle (strand_topics *t, const strand_owners *owners) {
            "no partition is left for it: the group has %zu members, and the "
            "topics have %lld partition%s",
            owners->members, (long long)partitions, partitions == 1 ? "" : "s");
-  t->idle_told = true;
+  t->idle_reported = true;
   strand_owner_tell(t->owner, "member_idle", "MEMBER_IDLE", text, NULL, -1);
 }
 
@@ -226,7 +226,7 @@ static void look_at_idle (strand_topics *t, const strand_owners *owners,
   int64_t due_us = t->idle_us + IDLE_LATE_US
                    + strand_subscription_session_us(
                      t->owner->consumer->settings.subscription);
-  if (t->idle_us == 0 || t->idle_told) return;
+  if (t->idle_us == 0 || t->idle_reported) return;
   if (now_us >= due_us) tell_idle(t, owners);
   else if (due_us < t->owners_us) t->owners_us = due_us;
 }
@@ -472,5 +472,5 @@ void strand_topics_check (const strand_topics *t) {
   strand_topic_problems_check(&t->topic_problems);
   assert(t->turn_us == 0 || t->assigned_us != 0);           /* (1) */
   assert(t->owners_us == INT64_MAX || t->assigned_us != 0); /* (2) */
-  assert(!t->idle_told || t->assigned_us != 0);             /* (3) */
+  assert(!t->idle_reported || t->assigned_us != 0);         /* (3) */
 }

@@ -40,7 +40,7 @@ typedef struct strand_topics {
   int64_t owners_wait_us; /* from an assignment to the next try */
   int64_t turn_us;        /* when to subscribe again; 0: not known */
   int64_t idle_us; /* the first assignment of nothing; 0: it has something */
-  bool idle_told;
+  bool idle_reported;
   bool asking_owners;
   int64_t asked_owners_us;
 } strand_topics;

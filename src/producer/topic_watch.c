@@ -14,21 +14,21 @@
 #define ROOM_FIRST 16
 
 void strand_topic_watch_free (strand_topic_watch *watch) {
-  free(watch->told);
-  watch->told = NULL;
+  free(watch->watched);
+  watch->watched = NULL;
   watch->size = 0;
 }
 
 /* False: memory ran out. */
 static bool make_room (strand_topic_watch *watch, size_t index) {
   size_t size = watch->size > 0 ? watch->size : ROOM_FIRST;
-  strand_told_topic *told;
+  strand_watched_topic *watched;
   if (index < watch->size) return true;
   while (size <= index) size *= 2;
-  told = realloc(watch->told, size * sizeof(*told));
-  if (told == NULL) return false;
-  memset(told + watch->size, 0, (size - watch->size) * sizeof(*told));
-  watch->told = told;
+  watched = realloc(watch->watched, size * sizeof(*watched));
+  if (watched == NULL) return false;
+  memset(watched + watch->size, 0, (size - watch->size) * sizeof(*watched));
+  watch->watched = watched;
   watch->size = size;
   return true;
 }
@@ -53,14 +53,14 @@ strand_cached_topic *strand_topic_watch_use (strand_topic_watch *watch,
 ** What is told
 */
 
-static void tell_partitions (strand_told_topic *told,
+static void tell_partitions (strand_watched_topic *watched,
                              const strand_cached_topic *t,
                              strand_producer_events *events, strand_log *log) {
   int32_t count = strand_topic_place_count(t->place);
-  int32_t before = told->partitions;
+  int32_t before = watched->partitions;
   strand_producer_event *event;
   if (count == 0 || count == before) return;
-  told->partitions = count;
+  watched->partitions = count;
   if (before == 0) return;
   event = strand_producer_events_add(events, "partitions_changed", t->name,
                                      RD_KAFKA_RESP_ERR_NO_ERROR);
@@ -72,18 +72,18 @@ static void tell_partitions (strand_told_topic *told,
 }
 
 /* By the time of the answer: since an old one the topic may have been made. */
-static void tell_missing (strand_told_topic *told,
+static void tell_missing (strand_watched_topic *watched,
                           const strand_cached_topic *t,
                           const strand_topic_facts *answer,
                           strand_producer_events *events, strand_log *log) {
   int64_t now_us = (int64_t)(answer->answered * 1e6);
   strand_producer_event *event;
   if (!strand_error_is_no_topic(answer->err)) {
-    if (answer->partitions > 0) told->missing = (strand_alert){ 0 };
+    if (answer->partitions > 0) watched->missing = (strand_alert){ 0 };
     return;
   }
-  strand_alert_begin(&told->missing, now_us, MISSING_US);
-  if (!strand_alert_take_due(&told->missing, now_us)) return;
+  strand_alert_begin(&watched->missing, now_us, MISSING_US);
+  if (!strand_alert_take_due(&watched->missing, now_us)) return;
   event = strand_producer_events_add(events, "topic_missing", t->name,
                                      answer->err);
   snprintf(event->reason, sizeof(event->reason), "records wait: %s",
@@ -92,12 +92,13 @@ static void tell_missing (strand_told_topic *told,
                     t->name, event->reason);
 }
 
-static void tell_limit (strand_topic_watch *watch, strand_told_topic *told,
+static void tell_limit (strand_topic_watch *watch,
+                        strand_watched_topic *watched,
                         const strand_cached_topic *t, int64_t limit,
                         strand_producer_events *events, strand_log *log) {
   strand_producer_event *event;
-  if (limit == 0 || limit == told->limit) return;
-  told->limit = limit;
+  if (limit == 0 || limit == watched->limit) return;
+  watched->limit = limit;
   if (watch->smallest == 0 || limit < watch->smallest) {
     watch->smallest = limit;
   }
@@ -120,13 +121,13 @@ static void tell_limit (strand_topic_watch *watch, strand_told_topic *told,
 static void look_at (strand_topic_watch *watch, strand_calls *calls,
                      strand_cached_topic *t, strand_producer_events *events,
                      strand_log *log) {
-  strand_told_topic *told = &watch->told[t->index];
+  strand_watched_topic *watched = &watch->watched[t->index];
   strand_topic_facts answer;
   strand_calls_look(calls, t, &answer);
-  tell_partitions(told, t, events, log);
-  tell_missing(told, t, &answer, events, log);
-  tell_limit(watch, told, t, answer.limit, events, log);
-  if (told->partitions > 0) strand_calls_want_limit(calls, t, false);
+  tell_partitions(watched, t, events, log);
+  tell_missing(watched, t, &answer, events, log);
+  tell_limit(watch, watched, t, answer.limit, events, log);
+  if (watched->partitions > 0) strand_calls_want_limit(calls, t, false);
 }
 
 bool strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
@@ -148,12 +149,12 @@ void strand_topic_watch_check (const strand_topic_watch *watch,
   const strand_cached_topic *t = strand_calls_topics(calls);
   size_t count = t != NULL ? t->index + 1 : 0;
   for (size_t i = 0; i < watch->size && i < 64; i++) {
-    const strand_told_topic *told = &watch->told[i];
-    assert(i < count || told->partitions == 0); /* (1) */
+    const strand_watched_topic *watched = &watch->watched[i];
+    assert(i < count || watched->partitions == 0); /* (1) */
     assert(
-      told->limit == 0
-      || (watch->smallest > 0 && watch->smallest <= told->limit)); /* (2) */
-    (void)told;
+      watched->limit == 0
+      || (watch->smallest > 0 && watch->smallest <= watched->limit)); /* (2) */
+    (void)watched;
   }
   (void)count;
 }

@@ -34,16 +34,16 @@
 #include "kafka/alert.h"
 #include "producer/producer_events.h"
 
-/* Of one topic, what was told. */
-typedef struct strand_told_topic {
+/* Of one topic, what was reported. */
+typedef struct strand_watched_topic {
   int32_t partitions; /* 0: nothing */
   int64_t limit;
   strand_alert missing;
-} strand_told_topic;
+} strand_watched_topic;
 
 /* All 0: none. */
 typedef struct strand_topic_watch {
-  strand_told_topic *told; /* by the index of the topic; owned */
+  strand_watched_topic *watched; /* by the index of the topic; owned */
   size_t size;
   int64_t batch_size;   /* the client's batch.size */
   bool owns_batch_size; /* nobody has set it: it follows 'smallest' */
@@ -67,7 +67,7 @@ static inline bool
 strand_topic_watch_is_missing (const strand_topic_watch *watch,
                                const strand_cached_topic *topic) {
   return topic->index < watch->size
-         && watch->told[topic->index].missing.since_us != 0;
+         && watch->watched[topic->index].missing.since_us != 0;
 }
 
 /* How many partitions it had at the last turn; 0: that was not known. */
@@ -75,14 +75,14 @@ static inline int32_t
 strand_topic_watch_partitions (const strand_topic_watch *watch,
                                const strand_cached_topic *topic) {
   if (topic->index >= watch->size) return 0;
-  return watch->told[topic->index].partitions;
+  return watch->watched[topic->index].partitions;
 }
 
 /* How large a batch it takes; 0: that is not known. */
 static inline int64_t
 strand_topic_watch_limit (const strand_topic_watch *watch,
                           const strand_cached_topic *topic) {
-  return topic->index < watch->size ? watch->told[topic->index].limit : 0;
+  return topic->index < watch->size ? watch->watched[topic->index].limit : 0;
 }
 
 /* After a change, in debug builds. */

@@ -198,15 +198,15 @@ strand_ended strand_life_end_workers (strand_life *l, unsigned count) {
 }
 
 bool strand_life_step (strand_life *l) {
-  bool over;
+  bool closed;
   strand_lock_take(&l->lock);
   if (l->facts.state == STRAND_CLOSING && strand_clock_us() >= l->give_up_us) {
     l->facts.detached = true;
     end_locked(l);
   }
-  over = l->facts.state == STRAND_CLOSED;
+  closed = l->facts.state == STRAND_CLOSED;
   strand_lock_release(&l->lock);
-  return over;
+  return closed;
 }
 
 void strand_life_wait (strand_life *l, int64_t until_us) {
@@ -226,12 +226,12 @@ void strand_life_tell (strand_life *l) {
   strand_lock_release(&l->lock);
 }
 
-bool strand_life_untold (strand_life *l) {
-  bool untold;
+bool strand_life_unreported (strand_life *l) {
+  bool unreported;
   strand_lock_take(&l->lock);
-  untold = l->facts.state == STRAND_CLOSED && !l->reported;
+  unreported = l->facts.state == STRAND_CLOSED && !l->reported;
   strand_lock_release(&l->lock);
-  return untold;
+  return unreported;
 }
 
 /*

@@ -108,7 +108,7 @@ void strand_life_wait (strand_life *l, int64_t until_us);
 /* Thread: lua. Its end was told. */
 void strand_life_tell (strand_life *l);
 /* It is closed, and that was not told. */
-bool strand_life_untold (strand_life *l);
+bool strand_life_unreported (strand_life *l);
 
 /* A thread runs something of the consumer, from before it is made. */
 void strand_life_enter (strand_life *l);

@@ -5,8 +5,8 @@
 
 void strand_loop_watch_turned (strand_loop_watch *w, int64_t now_us) {
   atomic_store_explicit(&w->turned_us, now_us, memory_order_relaxed);
-  if (atomic_load_explicit(&w->told, memory_order_relaxed))
-    atomic_store(&w->told, false);
+  if (atomic_load_explicit(&w->reported, memory_order_relaxed))
+    atomic_store(&w->reported, false);
 }
 
 void strand_loop_watch_late (strand_loop_watch *w, int64_t now_us) {
@@ -30,7 +30,7 @@ int64_t strand_loop_watch_blocked (strand_loop_watch *w, int64_t since_us,
   since_us = earlier(since_us, atomic_load(&w->due_us));
   if (turned_us > since_us) since_us = turned_us;
   if (now_us - since_us < STRAND_LOOP_BLOCKED_US
-      || atomic_exchange(&w->told, true))
+      || atomic_exchange(&w->reported, true))
     return 0;
   return now_us - since_us;
 }

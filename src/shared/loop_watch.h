@@ -28,8 +28,9 @@ typedef struct strand_loop_watch {
   _Atomic int64_t wanted_us; /* 0: none */
   /* Written by the thread of the coroutines, read by owners. */
   _Atomic int64_t due_us; /* 0: none */
-  /* Taken by the owner that tells, given back by that thread when it turns. */
-  atomic_bool told;
+  /* Taken by the owner that reports it, given back by that thread when it
+  ** turns. */
+  atomic_bool reported;
 } strand_loop_watch;
 
 /* Thread: lua. */

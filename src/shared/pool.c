@@ -68,16 +68,16 @@ bool strand_pool_pass (strand_pool *p, strand_gate *gate) {
 
 /* What fails in one worker fails in all of them: it is told once. */
 bool strand_pool_loaded (strand_pool *p, const strand_failure *failure) {
-  bool untold = false;
+  bool unreported = false;
   strand_lock_take(&p->lock);
   p->loading--;
   if (failure != NULL) {
-    untold = strcmp(failure->message, p->failure.message) != 0;
+    unreported = strcmp(failure->message, p->failure.message) != 0;
     if (p->failure.code[0] == '\0') p->failure = *failure;
   }
   pthread_cond_broadcast(&p->changed);
   strand_lock_release(&p->lock);
-  return untold;
+  return unreported;
 }
 
 bool strand_pool_is_loading (strand_pool *p) {

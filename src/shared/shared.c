@@ -96,7 +96,7 @@ static bool something_waits (strand_consumer *c) {
   return strand_stop_waits(&c->stop, &mode, &reason)
          || strand_tickets_waiting(&c->tickets) || start_waits(c)
          || (!c->joined_reported && strand_shared_all_joined(c))
-         || strand_life_untold(&c->life)
+         || strand_life_unreported(&c->life)
          || strand_notifier_waits(&c->notifier);
 }
 

@@ -150,12 +150,13 @@ static void serve_batch (worker *w) {
 static bool load (worker *w) {
   strand_consumer *c = w->consumer;
   strand_failure failure = { "", "" };
-  bool untold;
+  bool unreported;
   if (!c->settings.has_loops
       || strand_bell_open(&w->worker_slot->bell, &failure))
     open_state(w, &failure);
-  untold = strand_pool_loaded(&c->pool, w->state == NULL ? &failure : NULL);
-  if (untold) tell_worker(c, "worker_lost", w, failure.message);
+  unreported = strand_pool_loaded(&c->pool,
+                                  w->state == NULL ? &failure : NULL);
+  if (unreported) tell_worker(c, "worker_lost", w, failure.message);
   strand_notifier_signal(&c->notifier); /* who waits for the start */
   return w->state != NULL;
 }
