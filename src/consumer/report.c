@@ -135,7 +135,7 @@ static void add_engine (strand_engine_stats *to,
 }
 
 /* Nothing is published while nothing changes; but all grows older. */
-static void add_age (strand_partition_view *partitions, size_t count,
+static void add_age (strand_partition_snapshot *partitions, size_t count,
                      strand_blocker *blockers, size_t blocker_count,
                      int64_t age_us) {
   for (size_t i = 0; i < count; i++) {
@@ -158,10 +158,11 @@ static bool want_blockers (strand_consumer *c, size_t blockers) {
 }
 
 /* Room for more, also when there is nothing. */
-static bool make_room (strand_stats *s, const strand_view *v) {
+static bool make_room (strand_stats *s, const strand_snapshot_copy *v) {
   size_t partitions = s->partition_count + v->partition_count + 1;
   size_t blockers = s->blocker_count + v->blocker_count + 1;
-  strand_partition_view *p = realloc(s->partitions, partitions * sizeof(*p));
+  strand_partition_snapshot *p = realloc(s->partitions,
+                                         partitions * sizeof(*p));
   strand_blocker *b = NULL;
   if (p != NULL) {
     s->partitions = p;
@@ -171,8 +172,9 @@ static bool make_room (strand_stats *s, const strand_view *v) {
   return b != NULL;
 }
 
-static bool add_view (strand_stats *s, const strand_view *v, int64_t age_us) {
-  strand_partition_view *p;
+static bool add_copy (strand_stats *s, const strand_snapshot_copy *v,
+                      int64_t age_us) {
+  strand_partition_snapshot *p;
   strand_blocker *b;
   if (!make_room(s, v)) return false;
   p = s->partitions + s->partition_count;
@@ -189,16 +191,16 @@ static bool add_view (strand_stats *s, const strand_view *v, int64_t age_us) {
   return true;
 }
 
-static bool add_views (strand_consumer *c, strand_stats *s) {
-  static const strand_view none = { 0 };
+static bool add_copies (strand_consumer *c, strand_stats *s) {
+  static const strand_snapshot_copy none = { 0 };
   bool closed = strand_shared_state(c) == STRAND_CLOSED;
   bool ok = make_room(s, &none);
   for (unsigned i = 0; ok && i < c->inboxes.count; i++) {
     strand_published p;
     strand_snapshot_take(&c->members[i]->snapshot, &p);
     add_engine(&s->engine, &p.stats);
-    if (p.view != NULL) {
-      ok = add_view(s, p.view, closed ? 0 : strand_clock_us() - p.at_us);
+    if (p.copy != NULL) {
+      ok = add_copy(s, p.copy, closed ? 0 : strand_clock_us() - p.at_us);
     }
     strand_published_release(&p);
   }
@@ -228,7 +230,7 @@ bool strand_consumer_stats (strand_consumer *c, size_t blockers,
   bool more = want_blockers(c, blockers);
   *stats = (strand_stats){ 0 };
   if (more) strand_inboxes_wake(&c->inboxes);
-  if (!add_views(c, stats)) {
+  if (!add_copies(c, stats)) {
     strand_stats_clear(stats);
     return false;
   }

@@ -36,36 +36,38 @@ static int64_t difference (int64_t upper, int64_t lower) {
 }
 
 /* Records that are not done: those that were read, and those behind. */
-static int64_t true_lag (const strand_partition_view *view) {
-  int64_t behind = difference(view->end, view->stats.position);
-  return behind < 0 ? -1 : behind + (int64_t)view->stats.open;
+static int64_t true_lag (const strand_partition_snapshot *partition) {
+  int64_t behind = difference(partition->end, partition->stats.position);
+  return behind < 0 ? -1 : behind + (int64_t)partition->stats.open;
 }
 
 /* Pushes what assignment() says of a partition. */
-static void push_assigned (lua_State *L, const strand_partition_view *view) {
-  const strand_partition_stats *p = &view->stats;
+static void push_assigned (lua_State *L,
+                           const strand_partition_snapshot *partition) {
+  const strand_partition_stats *p = &partition->stats;
   lua_createtable(L, 0, 32);
-  strand_set_text(L, "topic", view->topic);
+  strand_set_text(L, "topic", partition->topic);
   strand_set_integer(L, "partition", p->index);
   strand_set_integer(L, "epoch", p->epoch);
-  strand_set_integer(L, "member", view->member);
+  strand_set_integer(L, "member", partition->member);
   strand_set_text(L, "state", p->state);
   strand_set_boolean(L, "paused", p->paused);
   strand_set_text(L, "blocked", p->blocked);
   strand_set_optional(L, "position", p->position);
   strand_set_optional(L, "committed", p->committed);
-  strand_set_optional(L, "end_offset", view->end);
-  strand_set_optional(L, "lag", difference(view->end, p->committed));
-  strand_set_optional(L, "true_lag", true_lag(view));
+  strand_set_optional(L, "end_offset", partition->end);
+  strand_set_optional(L, "lag", difference(partition->end, p->committed));
+  strand_set_optional(L, "true_lag", true_lag(partition));
   strand_set_optional(L, "highest_done", p->highest_done);
   strand_set_integer(L, "open", (int64_t)p->open);
   strand_set_integer(L, "parked", (int64_t)p->parked);
   if (p->open > 0) strand_set_number(L, "oldest_age", p->oldest_ms / 1000.0);
 }
 
-static void push_partition (lua_State *L, const strand_partition_view *view) {
-  const strand_partition_stats *p = &view->stats;
-  push_assigned(L, view);
+static void push_partition (lua_State *L,
+                            const strand_partition_snapshot *partition) {
+  const strand_partition_stats *p = &partition->stats;
+  push_assigned(L, partition);
   strand_set_integer(L, "done", (int64_t)p->done);
   strand_set_integer(L, "failed", (int64_t)p->failed);
   strand_set_integer(L, "skipped", (int64_t)p->skipped);

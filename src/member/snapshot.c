@@ -15,19 +15,19 @@ void strand_snapshot_init (strand_snapshot *s, const strand_owner *owner,
   s->owner = owner;
   s->assignment = assignment;
   strand_lock_init(&s->lock, STRAND_RANK_LEAF);
-  s->blockers_wanted = STRAND_VIEW_BLOCKERS;
+  s->blockers_wanted = STRAND_SNAPSHOT_BLOCKERS;
   s->changed = true;
 }
 
-static void release_view (strand_view *view) {
-  if (view == NULL || atomic_fetch_sub(&view->refs, 1) > 1) return;
-  free(view->partitions);
-  free(view->blockers);
-  free(view);
+static void release_copy (strand_snapshot_copy *copy) {
+  if (copy == NULL || atomic_fetch_sub(&copy->refs, 1) > 1) return;
+  free(copy->partitions);
+  free(copy->blockers);
+  free(copy);
 }
 
 void strand_snapshot_free (strand_snapshot *s) {
-  release_view(s->view);
+  release_copy(s->copy);
   for (size_t i = 0; i < s->unfinished.count; i++) {
     free(s->unfinished.places[i].topic);
   }
@@ -49,16 +49,17 @@ int64_t strand_snapshot_due (const strand_snapshot *s) {
 
 void strand_snapshot_take (strand_snapshot *s, strand_published *to) {
   strand_lock_take(&s->lock);
-  if (s->view != NULL) atomic_fetch_add(&s->view->refs, 1);
+  if (s->copy != NULL) atomic_fetch_add(&s->copy->refs, 1);
   to->stats = s->stats;
   to->at_us = s->published_us;
-  to->view = s->view;
+  to->copy = s->copy;
   to->unfinished = s->stopped ? &s->unfinished : NULL;
   strand_lock_release(&s->lock);
 }
 
 void strand_published_release (strand_published *p) {
-  release_view((strand_view *)p->view); /* its count is not what it shows */
+  release_copy(
+    (strand_snapshot_copy *)p->copy); /* its count is not what it shows */
 }
 
 bool strand_snapshot_want (strand_snapshot *s, size_t blockers) {
@@ -88,9 +89,9 @@ static int64_t end_of (const strand_snapshot *s,
   return high > assigned->end ? high : assigned->end;
 }
 
-static void view_partition (const strand_snapshot *s,
+static void copy_partition (const strand_snapshot *s,
                             const strand_assigned *assigned,
-                            strand_partition_view *v, int64_t now_us) {
+                            strand_partition_snapshot *v, int64_t now_us) {
   strand_partition_stats_read(s->owner->engine, assigned->partition, now_us,
                               &v->stats);
   snprintf(v->topic, sizeof(v->topic), "%s", v->stats.topic);
@@ -100,7 +101,7 @@ static void view_partition (const strand_snapshot *s,
   v->member = s->owner->index;
 }
 
-static void view_blocker (const strand_partition *p, const strand_record *r,
+static void copy_blocker (const strand_partition *p, const strand_record *r,
                           strand_blocker *b, int64_t now_us) {
   const char *reason = strand_record_reason(r, &b->reason_length);
   snprintf(b->topic, sizeof(b->topic), "%s", strand_partition_topic(p));
@@ -117,7 +118,7 @@ static void view_blocker (const strand_partition *p, const strand_record *r,
 }
 
 /* The lowest records that are not done, in turn of their partitions. */
-static void view_blockers (const strand_snapshot *s, strand_view *v,
+static void copy_blockers (const strand_snapshot *s, strand_snapshot_copy *v,
                            size_t most, int64_t now_us) {
   const strand_record **next = calloc(s->assignment->count + 1, sizeof(*next));
   bool some = true;
@@ -134,7 +135,7 @@ static void view_blockers (const strand_snapshot *s, strand_view *v,
          i++) {
       const strand_partition *p = s->assignment->partitions[i]->partition;
       if (next[i] == NULL) continue;
-      view_blocker(p, next[i], &v->blockers[v->blocker_count++], now_us);
+      copy_blocker(p, next[i], &v->blockers[v->blocker_count++], now_us);
       next[i] = strand_partition_next(p, next[i]);
       some = true;
     }
@@ -142,13 +143,13 @@ static void view_blockers (const strand_snapshot *s, strand_view *v,
   free(next);
 }
 
-static void view_partitions (const strand_snapshot *s, strand_view *v,
+static void copy_partitions (const strand_snapshot *s, strand_snapshot_copy *v,
                              int64_t now_us) {
   v->partitions = malloc((s->assignment->count + 1) * sizeof(*v->partitions));
   if (v->partitions == NULL) return;
   for (size_t i = 0; i < s->assignment->count; i++) {
     if (s->assignment->partitions[i]->partition == NULL) continue;
-    view_partition(s, s->assignment->partitions[i],
+    copy_partition(s, s->assignment->partitions[i],
                    &v->partitions[v->partition_count++], now_us);
   }
 }
@@ -157,11 +158,11 @@ static void view_partitions (const strand_snapshot *s, strand_view *v,
 ** does: its lag would be told as it once was. */
 static bool ends_moved (const strand_snapshot *s) {
   size_t n = 0;
-  if (s->view == NULL) return true;
+  if (s->copy == NULL) return true;
   for (size_t i = 0; i < s->assignment->count; i++) {
     if (s->assignment->partitions[i]->partition == NULL) continue;
-    if (n == s->view->partition_count
-        || s->view->partitions[n++].end
+    if (n == s->copy->partition_count
+        || s->copy->partitions[n++].end
              != end_of(s, s->assignment->partitions[i]))
       return true;
   }
@@ -169,21 +170,21 @@ static bool ends_moved (const strand_snapshot *s) {
 }
 
 /* NULL when memory runs out. */
-static strand_view *new_view (const strand_snapshot *s, size_t blockers,
-                              int64_t now_us) {
-  strand_view *view = calloc(1, sizeof(*view));
-  if (view == NULL) return NULL;
-  atomic_init(&view->refs, 1);
-  view_partitions(s, view, now_us);
-  view_blockers(s, view, blockers, now_us);
-  return view;
+static strand_snapshot_copy *new_copy (const strand_snapshot *s,
+                                       size_t blockers, int64_t now_us) {
+  strand_snapshot_copy *copy = calloc(1, sizeof(*copy));
+  if (copy == NULL) return NULL;
+  atomic_init(&copy->refs, 1);
+  copy_partitions(s, copy, now_us);
+  copy_blockers(s, copy, blockers, now_us);
+  return copy;
 }
 
-/* Without memory the old view stays, and soon another is tried: but what the
+/* Without memory the old copy stays, and soon another is tried: but what the
 ** engine counts is told. */
 static void publish (strand_snapshot *s, int64_t now_us) {
   strand_engine_stats stats;
-  strand_view *fresh, *old = NULL;
+  strand_snapshot_copy *fresh, *old = NULL;
   size_t most;
   /* also when nothing has changed */
   strand_engine_maintain(s->owner->engine, now_us);
@@ -195,29 +196,29 @@ static void publish (strand_snapshot *s, int64_t now_us) {
   }
   s->blockers_most = most;
   strand_engine_stats_read(s->owner->engine, &stats);
-  fresh = new_view(s, most, now_us);
+  fresh = new_copy(s, most, now_us);
   s->changed = fresh == NULL || fresh->partitions == NULL;
   strand_lock_take(&s->lock);
   s->stats = stats;
   s->published_us = now_us;
   if (fresh != NULL) {
-    old = s->view;
-    s->view = fresh;
+    old = s->copy;
+    s->copy = fresh;
   }
   strand_lock_release(&s->lock);
-  release_view(old);
+  release_copy(old);
 }
 
-/* Of thousands of partitions a view is dear: librdkafka looks for each, one by
+/* Of thousands of partitions a copy is dear: librdkafka looks for each, one by
 ** one. So it is made less often then, and the owner goes on with its work. */
 void strand_snapshot_publish (strand_snapshot *s, int64_t now_us) {
   int64_t began_us, cost_us;
   if (now_us < s->due_us) return;
   began_us = strand_clock_cpu_us();
   publish(s, now_us);
-  cost_us = (strand_clock_cpu_us() - began_us) * STRAND_VIEW_PART;
-  if (cost_us < STRAND_VIEW_EVERY_US) cost_us = STRAND_VIEW_EVERY_US;
-  if (cost_us > STRAND_VIEW_LEAST_US) cost_us = STRAND_VIEW_LEAST_US;
+  cost_us = (strand_clock_cpu_us() - began_us) * STRAND_SNAPSHOT_PART;
+  if (cost_us < STRAND_SNAPSHOT_EVERY_US) cost_us = STRAND_SNAPSHOT_EVERY_US;
+  if (cost_us > STRAND_SNAPSHOT_LEAST_US) cost_us = STRAND_SNAPSHOT_LEAST_US;
   s->due_us = now_us + cost_us;
 }
 
@@ -262,10 +263,10 @@ void strand_snapshot_stop (strand_snapshot *s) {
 
 /* By the owner, which alone writes what is read here without the lock. */
 void strand_snapshot_check (const strand_snapshot *s) {
-  const strand_view *view = s->view;
-  (void)view;
-  assert(view == NULL || atomic_load(&view->refs) >= 1);           /* (1) */
-  assert(view == NULL || view->blocker_count <= s->blockers_most); /* (2) */
+  const strand_snapshot_copy *copy = s->copy;
+  (void)copy;
+  assert(copy == NULL || atomic_load(&copy->refs) >= 1);           /* (1) */
+  assert(copy == NULL || copy->blocker_count <= s->blockers_most); /* (2) */
   assert(s->unfinished.count <= STRAND_REPORT_UNFINISHED_MAX);     /* (3) */
   assert(s->unfinished.count <= s->unfinished.total);              /* (3) */
 }

@@ -1,13 +1,13 @@
 /*
 ** snapshot.h - what an owner publishes for others to look at
 **
-** A view is immutable once it is published, and counted: who has taken one
+** A copy is immutable once it is published, and counted: who has taken one
 ** reads it without a lock. What was unfinished is told once, and stays as
 ** long as the snapshot.
 **
 ** Invariants:
 **   (1) What is published is counted by the snapshot itself.
-**   (2) A view shows no more blockers than were wanted, now or before.
+**   (2) A copy shows no more blockers than were wanted, now or before.
 **   (3) Of the unfinished so many are named as may be, and all are counted.
 **
 ** Thread: owner, where nothing else is said.
@@ -22,19 +22,19 @@
 #include "member/owner.h"
 #include "shared/stats.h"
 
-#define STRAND_VIEW_BLOCKERS 32
-#define STRAND_VIEW_EVERY_US 250000
-#define STRAND_VIEW_PART 10          /* of the owner's time, one in so many */
-#define STRAND_VIEW_LEAST_US 5000000 /* but at least one in 5 s */
+#define STRAND_SNAPSHOT_BLOCKERS 32
+#define STRAND_SNAPSHOT_EVERY_US 250000
+#define STRAND_SNAPSHOT_PART 10 /* of the owner's time, one in so many */
+#define STRAND_SNAPSHOT_LEAST_US 5000000 /* but at least one in 5 s */
 
-typedef struct strand_view {
+typedef struct strand_snapshot_copy {
   /* Counted by any thread; who is last frees it. */
   atomic_int refs;
-  strand_partition_view *partitions;
+  strand_partition_snapshot *partitions;
   size_t partition_count;
   strand_blocker *blockers;
   size_t blocker_count;
-} strand_view;
+} strand_snapshot_copy;
 
 /* What the report calls so. */
 typedef struct strand_unfinished {
@@ -49,17 +49,17 @@ typedef struct strand_snapshot {
   const strand_owner *owner;
   const strand_assignment *assignment;
 
-  strand_lock lock;          /* of what says so */
-  strand_engine_stats stats; /* lock */
-  int64_t published_us;      /* lock */
-  strand_view *view;         /* lock; NULL: none yet */
+  strand_lock lock;           /* of what says so */
+  strand_engine_stats stats;  /* lock */
+  int64_t published_us;       /* lock */
+  strand_snapshot_copy *copy; /* lock; NULL: none yet */
   bool stopped;           /* lock; 'unfinished' is told, and only read now */
   size_t blockers_wanted; /* lock; only grows */
 
   strand_unfinished unfinished;
-  int64_t due_us;       /* the next view, not before */
-  size_t blockers_most; /* of the last view */
-  bool changed;         /* since the last view */
+  int64_t due_us;       /* the next copy, not before */
+  size_t blockers_most; /* of the last copy */
+  bool changed;         /* since the last copy */
 } strand_snapshot;
 
 /* Thread: lua. Borrows both. */
@@ -68,7 +68,7 @@ void strand_snapshot_init (strand_snapshot *s, const strand_owner *owner,
 /* Thread: whoever is last. */
 void strand_snapshot_free (strand_snapshot *s);
 
-/* Something has changed: the next view says so. */
+/* Something has changed: the next copy says so. */
 void strand_snapshot_change (strand_snapshot *s);
 /* The client is asked for the ends of partitions. */
 void strand_snapshot_publish (strand_snapshot *s, int64_t now_us);
@@ -83,7 +83,7 @@ void strand_snapshot_stop (strand_snapshot *s);
 typedef struct strand_published {
   strand_engine_stats stats;
   int64_t at_us;
-  const strand_view *view;             /* or NULL */
+  const strand_snapshot_copy *copy;    /* or NULL */
   const strand_unfinished *unfinished; /* NULL: the member has not stopped */
 } strand_published;
 
@@ -92,7 +92,7 @@ void strand_snapshot_take (strand_snapshot *s, strand_published *to);
 void strand_published_release (strand_published *p);
 /* Between two turns, in debug builds. */
 void strand_snapshot_check (const strand_snapshot *s);
-/* Thread: any. False: the next view has as many blockers anyway. */
+/* Thread: any. False: the next copy has as many blockers anyway. */
 bool strand_snapshot_want (strand_snapshot *s, size_t blockers);
 
 #endif

@@ -61,12 +61,12 @@ typedef struct strand_parked {
 #define STRAND_PARKED_PAGE_RECORDS 256
 #define STRAND_PARKED_PAGE_BYTES (1024u * 1024u)
 
-typedef struct strand_partition_view {
-  strand_partition_stats stats; /* its strings are owned by the view */
+typedef struct strand_partition_snapshot {
+  strand_partition_stats stats; /* its strings are owned by the copy */
   int64_t end;                  /* the partition's end; -1: not known */
   char topic[250];
   unsigned member;
-} strand_partition_view;
+} strand_partition_snapshot;
 
 typedef struct strand_blocker {
   char topic[250];
@@ -98,7 +98,7 @@ typedef struct strand_stats {
   double idle;          /* seconds since a record ended */
   double longest_slice; /* in local mode: seconds that one handler went on, or
                            that work waited for the loop */
-  strand_partition_view *partitions;
+  strand_partition_snapshot *partitions;
   size_t partition_count;
   strand_blocker *blockers; /* that hold commits back, oldest first */
   size_t blocker_count;
