@@ -76,13 +76,13 @@ static void what_is_asked_is_taken_once (void **state) {
   assert_false(strand_known_topics_take_asked(&topics));
   strand_known_topics_want(&topics, t, 8);
   strand_known_topics_want(&topics, t, 5);
-  strand_known_topics_doubt(&topics, t);
+  strand_known_topics_verify(&topics, t);
   assert_true(strand_known_topics_take_asked(&topics));
   assert_false(strand_known_topics_take_asked(&topics));
   assert_int_equal(strand_known_topic_take_wanted(t), 8);
   assert_int_equal(strand_known_topic_take_wanted(t), 0);
-  assert_true(strand_known_topic_take_doubted(t));
-  assert_false(strand_known_topic_take_doubted(t));
+  assert_true(strand_known_topic_take_verify(t));
+  assert_false(strand_known_topic_take_verify(t));
   strand_known_topics_check(&topics);
   strand_known_topics_free(&topics);
 }

@@ -15,7 +15,7 @@
 #define WORKERS 4
 
 static strand_pool pool;
-static strand_gate gates[WORKERS];
+static strand_start_latch latches[WORKERS];
 static pthread_t threads[WORKERS];
 static atomic_int passed;
 static int released;
@@ -42,18 +42,18 @@ static int close_pool (void **state) {
   return 0;
 }
 
-static void *run (void *gate) {
-  bool open = strand_pool_pass(&pool, gate);
+static void *run (void *latch) {
+  bool open = strand_pool_pass(&pool, latch);
   if (open) atomic_fetch_add(&passed, 1);
   return NULL;
 }
 
 static void start (bool open) {
-  strand_gate *list = NULL;
+  strand_start_latch *list = NULL;
   for (int i = 0; i < WORKERS; i++) {
-    gates[i] = (strand_gate){ .next = list };
-    list = &gates[i];
-    assert_int_equal(pthread_create(&threads[i], NULL, run, &gates[i]), 0);
+    latches[i] = (strand_start_latch){ .next = list };
+    list = &latches[i];
+    assert_int_equal(pthread_create(&threads[i], NULL, run, &latches[i]), 0);
   }
   assert_int_equal(atomic_load(&passed), 0);
   strand_pool_tell(&pool, list, open);

@@ -85,7 +85,7 @@ static void a_new_topic_is_asked_for_at_once (void **state) {
   assert_true(strand_cached_topic_is_stale(t, 0.5));
   strand_cached_topic_ask(t, 0.5); /* and not twice */
   assert_false(strand_cached_topic_is_stale(t, 0.5));
-  assert_false(strand_cached_topic_is_doubtful(t, 0.5));
+  assert_false(strand_cached_topic_may_verify(t, 0.5));
   strand_topic_cache_free(&cache);
 }
 
@@ -100,8 +100,8 @@ static void a_number_is_asked_for_again_when_it_is_time (void **state) {
   assert_int_equal(count_of(t), 6);
   assert_false(strand_cached_topic_is_stale(t, 159.9));
   assert_true(strand_cached_topic_is_stale(t, 160.1));
-  assert_false(strand_cached_topic_is_doubtful(t, 100.9));
-  assert_true(strand_cached_topic_is_doubtful(t, 101.1));
+  assert_false(strand_cached_topic_may_verify(t, 100.9));
+  assert_true(strand_cached_topic_may_verify(t, 101.1));
   assert_null(strand_topic_cache_due(&cache, 399.9, &due));
   assert_true(due == 100 + REFRESH);
   assert_ptr_equal(strand_topic_cache_due(&cache, 400, &due), t);

@@ -130,7 +130,7 @@ static bool may_grow (world *w, int m, int index) {
     pile there = { 0 };
     if (p->route != route || !leases(w, p, m)) continue;
     if (may_read(w, p)) {
-      if (!p->quiet) return true;
+      if (!p->drained) return true;
       continue;
     }
     add_part(w, &there, i, false, 1);

@@ -294,10 +294,10 @@ bool log_read (world *w, int index) {
       sim_note(w, "reach", p->owner, index, p->base + p->visible, 0);
       pass(p, p->visible);
     }
-    p->quiet = true;
+    p->drained = true;
   }
-  else p->quiet = false;
-  strand_engine_drained(e, p->live, p->quiet);
+  else p->drained = false;
+  strand_engine_drained(e, p->live, p->drained);
   check_budget(w, e, &before, bytes);
   if (sim_fault(w, FAULT_EARLIER, 5)) read_earlier(w, index);
   return count > 0;

@@ -109,7 +109,7 @@ void member_assign (world *w, int index, int m) {
   strand_partition_set_opaque(p->live, (void *)(intptr_t)index);
   p->owner = m;
   p->restored = p->paused = p->revoking = p->uncertain = p->failed = false;
-  p->overflows = p->unwritable = p->quiet = false;
+  p->overflows = p->unwritable = p->drained = false;
   p->skipped = 0;
   p->resolved = 0;
   p->inside = 0;

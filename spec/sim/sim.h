@@ -168,7 +168,7 @@ typedef struct part {
   bool restored;
   bool paused;
   bool revoking;
-  bool quiet;      /* there was nothing more to read */
+  bool drained;    /* there was nothing more to read */
   bool failed;     /* some record, in this epoch */
   bool backwards;  /* a commit that was overtaken came last */
   bool uncertain;  /* one with others may or may not have been taken */

@@ -76,21 +76,21 @@ static bool has_descriptors (unsigned count, int *error) {
   return made == count;
 }
 
-typedef struct gate {
+typedef struct latch {
   strand_lock lock;
   strand_condition changed;
   bool open;
-} gate;
+} latch;
 
 static void *pass (void *arg) {
-  gate *g = arg;
+  latch *g = arg;
   strand_lock_take(&g->lock);
   while (!g->open) strand_lock_wait(&g->lock, &g->changed);
   strand_lock_release(&g->lock);
   return NULL;
 }
 
-static void open_gate (gate *g) {
+static void open_latch (latch *g) {
   strand_lock_take(&g->lock);
   g->open = true;
   pthread_cond_broadcast(&g->changed);
@@ -99,7 +99,7 @@ static void open_gate (gate *g) {
 
 /* All at once: each waits until the last was made. */
 static bool has_threads (unsigned count, int *error) {
-  gate g = { .lock = STRAND_LOCK(STRAND_RANK_LEAF) };
+  latch g = { .lock = STRAND_LOCK(STRAND_RANK_LEAF) };
   pthread_t threads[STRAND_SYSTEM_MOST];
   unsigned made = 0;
   if (!strand_condition_init(&g.changed)) {
@@ -108,7 +108,7 @@ static bool has_threads (unsigned count, int *error) {
   }
   while (made < count && strand_thread_start(&threads[made], pass, &g)) made++;
   *error = made < count ? errno : 0;
-  open_gate(&g);
+  open_latch(&g);
   for (unsigned i = 0; i < made; i++) pthread_join(threads[i], NULL);
   strand_condition_free(&g.changed);
   strand_lock_free(&g.lock);

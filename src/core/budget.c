@@ -21,7 +21,7 @@ static size_t share_of (size_t budget, const strand_engine *e) {
   return budget / n > 0 ? budget / n : 1;
 }
 
-static size_t claim (size_t share, size_t used) {
+static size_t left_of (size_t share, size_t used) {
   return used < share ? share - used : 0;
 }
 
@@ -33,8 +33,8 @@ void strand_budget_reserve (strand_partition *p, int sign) {
   strand_engine *e = p->engine;
   size_t records, bytes;
   if (e->budget.is_old || !reads(p)) return;
-  records = claim(e->budget.share_records, p->used.buffered_records);
-  bytes = claim(e->budget.share_bytes, p->used.buffered_bytes);
+  records = left_of(e->budget.share_records, p->used.buffered_records);
+  bytes = left_of(e->budget.share_bytes, p->used.buffered_bytes);
   e->budget.reserved_records += sign > 0 ? records : (size_t)0 - records;
   e->budget.reserved_bytes += sign > 0 ? bytes : (size_t)0 - bytes;
 }
@@ -50,15 +50,15 @@ void strand_budget_charge (strand_partition *p, bool waiting, long records,
     return;
   }
   if (reads(p) && !e->budget.is_old) { /* as reserve does */
-    e->budget.reserved_records += claim(e->budget.share_records,
-                                        p->used.buffered_records
-                                          + (size_t)records)
-                                  - claim(e->budget.share_records,
-                                          p->used.buffered_records);
-    e->budget.reserved_bytes += claim(e->budget.share_bytes,
-                                      p->used.buffered_bytes + (size_t)bytes)
-                                - claim(e->budget.share_bytes,
-                                        p->used.buffered_bytes);
+    e->budget.reserved_records += left_of(e->budget.share_records,
+                                          p->used.buffered_records
+                                            + (size_t)records)
+                                  - left_of(e->budget.share_records,
+                                            p->used.buffered_records);
+    e->budget.reserved_bytes += left_of(e->budget.share_bytes,
+                                        p->used.buffered_bytes + (size_t)bytes)
+                                - left_of(e->budget.share_bytes,
+                                          p->used.buffered_bytes);
   }
   p->used.buffered_records += (size_t)records;
   p->used.buffered_bytes += (size_t)bytes;
@@ -105,10 +105,10 @@ size_t strand_budget_chunk (strand_engine *e) {
 ** never more than there is. */
 static size_t left (const strand_partition *p, size_t budget, size_t share,
                     size_t total, size_t reserved, size_t used) {
-  size_t own = claim(share, used);
+  size_t own = left_of(share, used);
   size_t others = reads(p) ? reserved - own : reserved;
-  size_t unclaimed = claim(budget, total + others);
-  size_t room = claim(budget, total);
+  size_t unclaimed = left_of(budget, total + others);
+  size_t room = left_of(budget, total);
   size_t most = own > unclaimed ? own : unclaimed;
   return most < room ? most : room;
 }
@@ -139,7 +139,7 @@ bool strand_engine_may_read (const strand_engine *e,
 
 /* At most once the next window is read while commits are on their way. */
 static size_t unready (size_t outside, size_t partitions) {
-  return claim(outside, partitions * STRAND_WINDOW_RECORDS);
+  return left_of(outside, partitions * STRAND_WINDOW_RECORDS);
 }
 
 size_t strand_engine_startable (const strand_engine *e,
@@ -150,13 +150,13 @@ size_t strand_engine_startable (const strand_engine *e,
   if (p == NULL) {
     return more
            + (by_key ? e->ready
-                     : claim(e->budget.used.buffered_records,
-                             e->in_flight + e->waiting.sending + outside));
+                     : left_of(e->budget.used.buffered_records,
+                               e->in_flight + e->waiting.sending + outside));
   }
   return more
          + (by_key ? p->ready_count
-                   : claim(p->used.buffered_records,
-                           p->in_flight + p->waiting.sending + outside));
+                   : left_of(p->used.buffered_records,
+                             p->in_flight + p->waiting.sending + outside));
 }
 
 size_t strand_engine_read_limit (const strand_engine *e,

@@ -19,9 +19,10 @@ static bool start (strand_partition *p, const strand_record *r) {
 /* The payload is full: only records below the frontier may start, and of
 ** those the lowest always. */
 static strand_shard *scan_low (strand_partition *p) {
-  int looked = 0;
+  int examined = 0;
   for (strand_link *l = p->records.next;
-       l != &p->records && looked < STRAND_FULL_SCAN; l = l->next, looked++) {
+       l != &p->records && examined < STRAND_FULL_SCAN;
+       l = l->next, examined++) {
     strand_record *r = strand_list_entry(l, strand_record, link);
     strand_shard *s = r->shard;
     if (s == NULL) break; /* no commit covers it, nor those behind it */
@@ -76,7 +77,7 @@ static uint32_t take_keyed (strand_shard *s, size_t most) {
 static uint32_t take_unordered (strand_shard *s) {
   strand_record *r;
   if (s->head->behind == NULL) strand_shard_unready(s, SHARD_EMPTY);
-  else strand_shard_yield(s);
+  else strand_shard_give_way(s);
   r = strand_shard_pop(s);
   r->behind = NULL;
   r->flags |= STRAND_RECORD_LEASED;

@@ -111,7 +111,7 @@ void strand_shard_enlist (strand_shard *s, bool front) {
   strand_partition_runnable(p);
 }
 
-void strand_shard_yield (strand_shard *s) {
+void strand_shard_give_way (strand_shard *s) {
   strand_partition *p = s->partition;
   strand_list_remove(&s->ready);
   if (strand_list_empty(&p->ready)) strand_list_push(&p->ready, &s->ready);

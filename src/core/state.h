@@ -298,7 +298,7 @@ void strand_partition_unstall (strand_partition *p);
 /* It is ready, and lingers no more. */
 void strand_shard_enlist (strand_shard *s, bool front);
 /* Lets the shard behind it go next. */
-void strand_shard_yield (strand_shard *s);
+void strand_shard_give_way (strand_shard *s);
 
 /* revoke.c */
 /* With its shards; it is in no list. */

@@ -26,8 +26,8 @@ static resource *resource_of (strand_config_kind kind, const char *name) {
 }
 
 /* What a resource was answered: its failure, or true. */
-static bool is_well (const resource *r, const char *name,
-                     strand_failure *failure) {
+static bool succeeded (const resource *r, const char *name,
+                       strand_failure *failure) {
   rd_kafka_resp_err_t err = rd_kafka_ConfigResource_error(r);
   const char *text = rd_kafka_ConfigResource_error_string(r);
   char code[sizeof(failure->code)];
@@ -179,7 +179,7 @@ static bool keep_others (strand_admin_client *c, resource *to,
   if (answered != 1)
     strand_fail(failure, "BAD_MSG", "%s: no answer for it", what_alter);
   else
-    ok = is_well(known[0], rd_kafka_ConfigResource_name(to), failure)
+    ok = succeeded(known[0], rd_kafka_ConfigResource_name(to), failure)
          && keep(to, known[0], changes, count, failure);
   rd_kafka_event_destroy(event);
   return ok;
@@ -201,7 +201,7 @@ static bool write_all (strand_admin_client *c, resource *r, double deadline,
   answered = rd_kafka_AlterConfigs_result_resources(
     rd_kafka_event_AlterConfigs_result(event), &count);
   ok = count == 1
-       && is_well(answered[0], rd_kafka_ConfigResource_name(r), failure);
+       && succeeded(answered[0], rd_kafka_ConfigResource_name(r), failure);
   if (count != 1)
     strand_fail(failure, "BAD_MSG", "%s: no answer for it", what_alter);
   rd_kafka_event_destroy(event);
@@ -289,7 +289,7 @@ static bool alter_some (strand_admin_client *c, resource *r,
   if (event == NULL) return false;
   answered = strand_incremental_resources(event, &count);
   ok = count == 1
-       && is_well(answered[0], rd_kafka_ConfigResource_name(r), failure);
+       && succeeded(answered[0], rd_kafka_ConfigResource_name(r), failure);
   if (count != 1)
     strand_fail(failure, "BAD_MSG", "%s: no answer for it", what_alter);
   rd_kafka_event_destroy(event);

@@ -309,8 +309,8 @@ strand_cached_topic *strand_calls_topics (const strand_calls *calls) {
   return calls->topics.first; /* only this thread adds */
 }
 
-void strand_calls_look (strand_calls *calls, const strand_cached_topic *t,
-                        strand_topic_facts *answer) {
+void strand_calls_facts (strand_calls *calls, const strand_cached_topic *t,
+                         strand_topic_facts *answer) {
   strand_lock_take(&calls->lock);
   *answer = t->answer;
   strand_lock_release(&calls->lock);
@@ -346,10 +346,10 @@ void strand_calls_want (strand_calls *calls, strand_cached_topic *t,
 }
 
 void strand_calls_want_limit (strand_calls *calls, strand_cached_topic *t,
-                              bool doubt) {
+                              bool verify) {
   bool wanted;
   strand_lock_take(&calls->lock);
-  wanted = strand_cached_topic_wants_limit(t, doubt, strand_clock_now());
+  wanted = strand_cached_topic_wants_limit(t, verify, strand_clock_now());
   strand_lock_release(&calls->lock);
   if (!wanted || !start(calls)) return;
   strand_lock_take(&calls->lock);
@@ -384,12 +384,12 @@ int32_t strand_calls_ask_partitions (strand_calls *calls, const char *name,
 
 void strand_calls_verify (strand_calls *calls, const char *name) {
   strand_cached_topic *t = strand_topic_cache_find(&calls->topics, name);
-  bool doubtful;
+  bool verify;
   if (t == NULL) return;
   strand_lock_take(&calls->lock);
-  doubtful = strand_cached_topic_is_doubtful(t, strand_clock_now());
+  verify = strand_cached_topic_may_verify(t, strand_clock_now());
   strand_lock_release(&calls->lock);
-  if (doubtful) ask(calls, t);
+  if (verify) ask(calls, t);
 }
 
 void strand_calls_wait (strand_calls *calls, double deadline) {

@@ -57,8 +57,8 @@ strand_cached_topic *strand_calls_topic (strand_calls *calls,
 /* All topics, by 'next', the newest first: for what does not change. */
 strand_cached_topic *strand_calls_topics (const strand_calls *calls);
 /* What is known of it. */
-void strand_calls_look (strand_calls *calls, const strand_cached_topic *topic,
-                        strand_topic_facts *answer);
+void strand_calls_facts (strand_calls *calls, const strand_cached_topic *topic,
+                         strand_topic_facts *answer);
 /* Some answer has come, since this was asked last. */
 bool strand_calls_take_answered (strand_calls *calls);
 
@@ -67,9 +67,9 @@ bool strand_calls_take_answered (strand_calls *calls);
 void strand_calls_want (strand_calls *calls, strand_cached_topic *topic,
                         int32_t partitions);
 /* Its limit is asked for, once its partitions are known: the first time, and
-** again in 'doubt', every 10 s at most. */
+** again where it is to be verified, every 10 s at most. */
 void strand_calls_want_limit (strand_calls *calls, strand_cached_topic *topic,
-                              bool doubt);
+                              bool verify);
 
 /* The number of partitions, or 0 and a failure: "NO_METADATA" while it is not
 ** known; then it has been asked for. */

@@ -140,15 +140,15 @@ static rd_kafka_resp_err_t wait_committed (strand_helper *h,
                                &h->hurried);
 }
 
-static rd_kafka_resp_err_t look_up (strand_helper *h,
-                                    rd_kafka_topic_partition_list_t *list,
-                                    int timeout_ms) {
+static rd_kafka_resp_err_t read_offsets (strand_helper *h,
+                                         rd_kafka_topic_partition_list_t *list,
+                                         int timeout_ms) {
   return strand_leader_offsets_read(h->client, list, timeout_ms, &h->hurried);
 }
 
 static rd_kafka_resp_err_t times (strand_helper *h, strand_call *call,
                                   int timeout_ms) {
-  return look_up(h, call->list, timeout_ms);
+  return read_offsets(h, call->list, timeout_ms);
 }
 
 /* 'when' is RD_KAFKA_OFFSET_BEGINNING or _END: as times, these are what the
@@ -161,7 +161,7 @@ static rd_kafka_resp_err_t watermark (strand_helper *h,
   rd_kafka_resp_err_t err;
   l = rd_kafka_topic_partition_list_copy(call->list);
   l->elems[0].offset = when;
-  err = look_up(h, l, timeout_ms);
+  err = read_offsets(h, l, timeout_ms);
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) err = l->elems[0].err;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR) *offset = l->elems[0].offset;
   rd_kafka_topic_partition_list_destroy(l);
@@ -187,7 +187,7 @@ static rd_kafka_resp_err_t starts (strand_helper *h, strand_call *call,
   for (int i = 0; i < l->cnt; i++) {
     l->elems[i].offset = RD_KAFKA_OFFSET_BEGINNING;
   }
-  err = look_up(h, l, timeout_ms);
+  err = read_offsets(h, l, timeout_ms);
   for (int i = 0; err == RD_KAFKA_RESP_ERR_NO_ERROR && i < l->cnt; i++) {
     call->list->elems[i].offset = l->elems[i].offset;
     call->list->elems[i].err = l->elems[i].err;
@@ -207,8 +207,8 @@ static rd_kafka_resp_err_t all_topics (strand_helper *h, strand_call *call,
 }
 
 /* call->why: which of the list. call->low: it exists. */
-static rd_kafka_resp_err_t look_for (strand_helper *h, strand_call *call,
-                                     int timeout_ms) {
+static rd_kafka_resp_err_t find_topic (strand_helper *h, strand_call *call,
+                                       int timeout_ms) {
   const char *name = call->list->elems[call->why].topic;
   const struct rd_kafka_metadata *found;
   rd_kafka_topic_t *topic = rd_kafka_topic_new(h->client, name, NULL);
@@ -234,7 +234,7 @@ static rd_kafka_resp_err_t topics (strand_helper *h, strand_call *call) {
   for (call->why = 0; call->why < call->list->cnt; call->why++) {
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (call->list->elems[call->why].topic[0] == '^') call->low = 1;
-    else err = wait_metadata(h, call, look_for);
+    else err = wait_metadata(h, call, find_topic);
     if (err != 0) return err;
   }
   return call->low > 0 ? wait_metadata(h, call, all_topics)

@@ -9,8 +9,8 @@
 
 #define AGAIN 0.1      /* seconds before a failed question is asked again */
 #define AGAIN_MOST 1.0 /* twice as long each time, up to this */
-#define DOUBT 1.0 /* seconds in which an answer is believed all the same */
-#define LIMIT_DOUBT 10.0 /* the same of a limit, which seldom changes */
+#define TRUSTED 1.0 /* seconds in which an answer is believed all the same */
+#define LIMIT_TRUSTED 10.0 /* the same of a limit, which seldom changes */
 #define CHECKED_MOST 64
 
 strand_cached_topic *strand_topic_cache_new (const char *name,
@@ -141,10 +141,10 @@ void strand_cached_topic_limit (strand_cached_topic *t, int64_t bytes,
   if (bytes > 0) t->answer.limit = bytes; /* else the old one */
 }
 
-bool strand_cached_topic_wants_limit (const strand_cached_topic *t, bool doubt,
-                                      double now) {
+bool strand_cached_topic_wants_limit (const strand_cached_topic *t,
+                                      bool verify, double now) {
   if (t->limit_asked || strand_topic_place_count(t->place) == 0) return false;
-  return t->limit_at == 0 || (doubt && now - t->limit_at > LIMIT_DOUBT);
+  return t->limit_at == 0 || (verify && now - t->limit_at > LIMIT_TRUSTED);
 }
 
 bool strand_cached_topic_is_stale (const strand_cached_topic *t, double now) {
@@ -153,9 +153,9 @@ bool strand_cached_topic_is_stale (const strand_cached_topic *t, double now) {
   return !t->asked && now - t->answer.answered > fresh;
 }
 
-bool strand_cached_topic_is_doubtful (const strand_cached_topic *t,
-                                      double now) {
-  return !t->asked && now - t->answer.answered > DOUBT;
+bool strand_cached_topic_may_verify (const strand_cached_topic *t,
+                                     double now) {
+  return !t->asked && now - t->answer.answered > TRUSTED;
 }
 
 void strand_cached_topic_fail (const strand_cached_topic *t,

@@ -106,15 +106,15 @@ void strand_cached_topic_answer (strand_cached_topic *topic,
 /* 'bytes' is 0 where nobody says. */
 void strand_cached_topic_limit (strand_cached_topic *topic, int64_t bytes,
                                 double now);
-/* It has not been answered; or, in 'doubt', not lately. */
+/* It has not been answered; or it is to be verified, and was not lately. */
 bool strand_cached_topic_wants_limit (const strand_cached_topic *topic,
-                                      bool doubt, double now);
+                                      bool verify, double now);
 /* Asked for again: when it is old, */
 bool strand_cached_topic_is_stale (const strand_cached_topic *topic,
                                    double now);
 /* or turned out to be wrong, and is not quite new. */
-bool strand_cached_topic_is_doubtful (const strand_cached_topic *topic,
-                                      double now);
+bool strand_cached_topic_may_verify (const strand_cached_topic *topic,
+                                     double now);
 /* Its number is not known. */
 void strand_cached_topic_fail (const strand_cached_topic *topic,
                                strand_failure *failure);

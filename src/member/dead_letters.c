@@ -227,7 +227,7 @@ static void send_ready (strand_dead_letters *l, int64_t now_us) {
   while ((a = first_of(&l->ready)) != NULL && !is_held_up(l)) {
     send_one(l, a, now_us);
   }
-  if (a != NULL && a->alone) strand_outbox_claim(l->outbox, a);
+  if (a != NULL && a->alone) strand_outbox_await_alone(l->outbox, a);
 }
 
 static void send_again (strand_dead_letters *l, int64_t now_us) {

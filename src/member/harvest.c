@@ -40,8 +40,8 @@ static void clear_outcome (strand_outcome *v) {
 
 /* The lease ends with what its outcome says; without one, what is left goes
 ** back unstarted (recalled, stopped). */
-static strand_err judge (const strand_harvest *h, strand_slot *slot,
-                         strand_outcome *v, int64_t now_us) {
+static strand_err end_lease (const strand_harvest *h, strand_slot *slot,
+                             strand_outcome *v, int64_t now_us) {
   strand_err err;
   if (slot->lease.count == 0) return STRAND_OK;
   if (!slot->has_outcome || v->kind == STRAND_OUTCOME_DONE) {
@@ -132,7 +132,7 @@ static bool harvest_lease (const strand_harvest *h, strand_lease_batch *batch,
   }
   *found = true;
   outcome = strand_slot_outcome(batch, slot);
-  if (judge(h, slot, outcome, now_us) != STRAND_OK) return false;
+  if (end_lease(h, slot, outcome, now_us) != STRAND_OK) return false;
   if (slot->has_outcome) clear_outcome(outcome);
   strand_harvest_end(h, batch, slot);
   return true;

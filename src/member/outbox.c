@@ -396,16 +396,16 @@ bool strand_outbox_has_room (const strand_outbox *o, bool alone,
                              const void *opaque) {
   if (o->client == NULL || o->full || o->one_alone || o->draining)
     return false;
-  if (o->claim != NULL && o->claim != opaque) return false;
+  if (o->next_alone != NULL && o->next_alone != opaque) return false;
   return !alone || o->out == 0;
 }
 
-void strand_outbox_claim (strand_outbox *o, const void *opaque) {
-  if (o->claim == NULL) o->claim = opaque;
+void strand_outbox_await_alone (strand_outbox *o, const void *opaque) {
+  if (o->next_alone == NULL) o->next_alone = opaque;
 }
 
 void strand_outbox_waive (strand_outbox *o, const void *opaque) {
-  if (o->claim == opaque) o->claim = NULL;
+  if (o->next_alone == opaque) o->next_alone = NULL;
 }
 
 rd_kafka_resp_err_t

@@ -48,10 +48,10 @@ typedef struct strand_outbox {
                           once of the transactor's */
   size_t out;          /* records without a report */
   bool one_alone;      /* what is out is to be out alone */
-  const void *claim;   /* who is to be out alone next: an opaque, or NULL */
-  bool full;           /* librdkafka's queue, until the next report */
-  bool broken;         /* the client is to be replaced */
-  bool draining;       /* the same, when nothing is out: nothing is sent */
+  const void *next_alone; /* who is to be out so: an opaque, or NULL */
+  bool full;              /* librdkafka's queue, until the next report */
+  bool broken;            /* the client is to be replaced */
+  bool draining;          /* the same, when nothing is out: nothing is sent */
   bool left;         /* nothing is sent or heard any more; exactly once never:
                           the transactor has a client of its own, of 'conf' */
   bool asking;       /* the helper asks what is in the way */
@@ -134,7 +134,7 @@ static inline size_t strand_outbox_count (const strand_outbox *o) {
 bool strand_outbox_has_room (const strand_outbox *o, bool alone,
                              const void *opaque);
 /* It is to be out alone, and has no room: it is the next, if none is. */
-void strand_outbox_claim (strand_outbox *o, const void *opaque);
+void strand_outbox_await_alone (strand_outbox *o, const void *opaque);
 /* It is not sent any more: others may be. */
 void strand_outbox_waive (strand_outbox *o, const void *opaque);
 /* Takes 'headers' (NULL: none). 'topic', of this client: placed by the ticket

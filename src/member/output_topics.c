@@ -49,7 +49,7 @@ static bool refute (const strand_output_topics *topics, const char *name,
   strand_cached_topic *t = calls != NULL ? open_topic(topics, name) : NULL;
   if (t == NULL) return false;
   strand_calls_want(calls, t, partition + 1);
-  strand_calls_look(calls, t, &facts);
+  strand_calls_facts(calls, t, &facts);
   return facts.partitions > 0 && facts.partitions <= partition
          && (int64_t)(facts.answered * 1e6) >= since_us;
 }
@@ -83,8 +83,8 @@ static void ask_limit (const strand_output_topics *topics, const char *name) {
   if (t != NULL) strand_calls_want_limit(calls_of(topics), t, true);
 }
 
-void strand_output_topics_doubt (const strand_output_topics *topics,
-                                 const char *name) {
+void strand_output_topics_verify (const strand_output_topics *topics,
+                                  const char *name) {
   if (calls_of(topics) != NULL) ask_limit(topics, name);
 }
 
@@ -129,7 +129,7 @@ static void ask_for (const strand_output_topics *topics,
   strand_cached_topic *t;
   if (wanted > 0 && (t = open_topic(topics, known->name)) != NULL)
     strand_calls_want(calls_of(topics), t, wanted);
-  if (strand_known_topic_take_doubted(known)) ask_limit(topics, known->name);
+  if (strand_known_topic_take_verify(known)) ask_limit(topics, known->name);
 }
 
 static void ask (const strand_output_topics *topics) {
@@ -152,7 +152,7 @@ static void note (const strand_output_topics *topics, strand_cached_topic *t) {
   strand_topic_facts facts;
   known = strand_known_topics_find(known_of(topics), t->name, strlen(t->name));
   if (known == NULL) return;
-  strand_calls_look(calls, t, &facts);
+  strand_calls_facts(calls, t, &facts);
   strand_known_topic_note(known, partitions, facts.limit);
   if (facts.answered >= 0
       && (facts.partitions > 0 || strand_error_is_no_topic(facts.err)))

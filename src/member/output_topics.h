@@ -67,8 +67,8 @@ rd_kafka_topic_t *strand_output_topics_use (const strand_output_topics *topics,
 bool strand_output_topics_await (strand_output_topics *topics,
                                  const strand_output *output, int64_t now_us);
 /* The broker has refused what it takes, as far as is known. */
-void strand_output_topics_doubt (const strand_output_topics *topics,
-                                 const char *name);
+void strand_output_topics_verify (const strand_output_topics *topics,
+                                  const char *name);
 /* What was answered is noted; what workers would like to know is asked. */
 void strand_output_topics_tick (strand_output_topics *topics);
 

@@ -149,7 +149,7 @@ static void fail_mixed (strand_outputs *o, strand_output *output,
   o->failed = true;
   if (strand_error_kind_of(err) == STRAND_ERROR_TOO_LARGE) {
     o->refused_size = strand_outbox_batch_size(o->outbox);
-    strand_output_topics_doubt(o->topics, strand_output_topic(output));
+    strand_output_topics_verify(o->topics, strand_output_topic(output));
   }
   strand_alert_begin(&o->mixed, now_us, 0);
   if (!strand_alert_take_due(&o->mixed, now_us)) return;
@@ -222,7 +222,7 @@ static bool send_one (strand_outputs *o, strand_output *output,
   rd_kafka_resp_err_t err;
   if (output->acked || output->out) return true;
   if (!strand_outbox_has_room(o->outbox, output->alone, output)) {
-    if (output->alone) strand_outbox_claim(o->outbox, output);
+    if (output->alone) strand_outbox_await_alone(o->outbox, output);
     return false;
   }
   if (o->refused_size > 0 && !output->alone && shrinks(o)) return false;

@@ -58,13 +58,13 @@ typedef int32_t leader_epoch_of (const rd_kafka_message_t *message);
 static leader_epoch_of *leader_epoch (void) {
   static _Atomic(leader_epoch_of *) found;
   /* Each is written by the owners that come first, all the same value. */
-  static atomic_bool looked;
-  if (!atomic_load(&looked)) {
+  static atomic_bool searched;
+  if (!atomic_load(&searched)) {
     void *symbol = dlsym(RTLD_DEFAULT, "rd_kafka_message_leader_epoch");
     leader_epoch_of *function;
     memcpy(&function, &symbol, sizeof(function));
     atomic_store(&found, function);
-    atomic_store(&looked, true);
+    atomic_store(&searched, true);
   }
   return atomic_load(&found);
 }

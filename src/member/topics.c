@@ -88,7 +88,7 @@ static bool is_among (const strand_topics *t,
   return false;
 }
 
-static void look_soon (strand_topics *t, int64_t now_us) {
+static void ask_owners_soon (strand_topics *t, int64_t now_us) {
   if (!strand_subscription_is_watched(
         t->owner->consumer->settings.subscription))
     return;
@@ -106,7 +106,7 @@ static void note_found (strand_topics *t,
   while (e != NULL) {
     bool found = e->kind == STRAND_TOPIC_MISSING
                  && is_among(t, topics, e->name);
-    if (found && t->assigned_us != 0) look_soon(t, now_us);
+    if (found && t->assigned_us != 0) ask_owners_soon(t, now_us);
     e = found ? strand_topic_problems_found(&t->topic_problems, e) : e->next;
   }
 }
@@ -221,7 +221,7 @@ static void tell_idle (strand_topics *t, const strand_owners *owners) {
 }
 
 /* Everything is somebody's. */
-static void look_at_idle (strand_topics *t, const strand_owners *owners,
+static void tell_if_idle (strand_topics *t, const strand_owners *owners,
                           int64_t now_us) {
   int64_t due_us = t->idle_us + IDLE_LATE_US
                    + strand_subscription_session_us(
@@ -343,9 +343,9 @@ static bool is_unseen (const strand_topics *t, const char *name,
 }
 
 /* Nothing is nobody's, as far as can be seen. A broker that was asked too
-** early knows less than librdkafka: so is looked again. */
-static void look_later (strand_topics *t, const strand_owners *owners,
-                        int64_t now_us) {
+** early knows less than librdkafka: so it is asked again. */
+static void ask_owners_later (strand_topics *t, const strand_owners *owners,
+                              int64_t now_us) {
   const rd_kafka_topic_partition_list_t *names =
     t->owner->consumer->settings.topics;
   bool unseen = false, patterns = false;
@@ -436,8 +436,8 @@ void strand_topics_owners (strand_topics *t, const strand_call *call,
     take_turn(t, owners, now_us);
   }
   else {
-    look_later(t, owners, now_us);
-    look_at_idle(t, owners, now_us);
+    ask_owners_later(t, owners, now_us);
+    tell_if_idle(t, owners, now_us);
   }
   strand_topic_problems_publish(&t->topic_problems);
 }

@@ -20,7 +20,7 @@ static strand_deferred_place *place_of (strand_link *link) {
 }
 
 /* Nothing is to be looked at. */
-static void look_at_nothing (strand_deferred *d) {
+static void scan_nothing (strand_deferred *d) {
   d->released = &d->all;
   d->answered = &d->places;
 }
@@ -30,7 +30,7 @@ void strand_deferred_init (strand_deferred *d, int propagation_ms,
   memset(d, 0, sizeof(*d));
   strand_list_init(&d->all);
   strand_list_init(&d->places);
-  look_at_nothing(d);
+  scan_nothing(d);
   d->patient = &d->all;
   d->patience_us = (int64_t)propagation_ms * 1000;
   d->timeout_us = (int64_t)timeout_ms * 1000;
@@ -162,7 +162,7 @@ strand_deferred_record *strand_deferred_add (
 ** no such partition: one older may be from before it was added. */
 static bool is_refuted (const strand_deferred_record *r, strand_calls *calls) {
   strand_topic_facts answer;
-  strand_calls_look(calls, r->topic, &answer);
+  strand_calls_facts(calls, r->topic, &answer);
   return answer.partitions > 0 && answer.partitions <= r->outgoing.partition
          && (int64_t)(answer.answered * 1e6) >= r->sent_us;
 }
@@ -283,7 +283,7 @@ void strand_deferred_answered (strand_deferred *d) {
 
 void strand_deferred_hold (strand_deferred *d) {
   d->held = true;
-  look_at_nothing(d);
+  scan_nothing(d);
 }
 
 void strand_deferred_move (strand_deferred *d, const strand_calls *calls) {

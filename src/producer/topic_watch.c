@@ -118,12 +118,12 @@ static void tell_limit (strand_topic_watch *watch,
                     t->name, event->reason);
 }
 
-static void look_at (strand_topic_watch *watch, strand_calls *calls,
-                     strand_cached_topic *t, strand_producer_events *events,
-                     strand_log *log) {
+static void tell_changes (strand_topic_watch *watch, strand_calls *calls,
+                          strand_cached_topic *t,
+                          strand_producer_events *events, strand_log *log) {
   strand_watched_topic *watched = &watch->watched[t->index];
   strand_topic_facts answer;
-  strand_calls_look(calls, t, &answer);
+  strand_calls_facts(calls, t, &answer);
   tell_partitions(watched, t, events, log);
   tell_missing(watched, t, &answer, events, log);
   tell_limit(watch, watched, t, answer.limit, events, log);
@@ -140,7 +140,7 @@ bool strand_topic_watch_turn (strand_topic_watch *watch, strand_calls *calls,
   seen = strand_placement_changed(placement);
   answered = strand_calls_take_answered(calls);
   if (!seen && !answered) return false;
-  for (; t != NULL; t = t->next) look_at(watch, calls, t, events, log);
+  for (; t != NULL; t = t->next) tell_changes(watch, calls, t, events, log);
   return true;
 }
 

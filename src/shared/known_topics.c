@@ -149,9 +149,9 @@ void strand_known_topics_want (strand_known_topics *topics,
   atomic_store(&topics->asked, true);
 }
 
-void strand_known_topics_doubt (strand_known_topics *topics,
-                                strand_known_topic *t) {
-  atomic_store(&t->doubted, true);
+void strand_known_topics_verify (strand_known_topics *topics,
+                                 strand_known_topic *t) {
+  atomic_store(&t->verify, true);
   atomic_store(&topics->asked, true);
 }
 
@@ -166,6 +166,6 @@ int strand_known_topic_take_wanted (strand_known_topic *t) {
   return atomic_exchange(&t->wanted, 0);
 }
 
-bool strand_known_topic_take_doubted (strand_known_topic *t) {
-  return atomic_exchange(&t->doubted, false);
+bool strand_known_topic_take_verify (strand_known_topic *t) {
+  return atomic_exchange(&t->verify, false);
 }

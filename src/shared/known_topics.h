@@ -34,8 +34,8 @@ typedef struct strand_known_topic {
   _Atomic int64_t missing_us;  /* since when there is none; 0: there is */
   _Atomic int64_t answered_us; /* when that was asked last */
   /* workers write, owners take */
-  atomic_int wanted;   /* so many partitions, at least; 0: none */
-  atomic_bool doubted; /* the limit */
+  atomic_int wanted;  /* so many partitions, at least; 0: none */
+  atomic_bool verify; /* the limit */
   size_t length;
   char name[];
 } strand_known_topic;
@@ -44,7 +44,7 @@ typedef struct strand_known_topic {
 typedef struct strand_known_topics {
   _Atomic(strand_known_topic *) buckets[STRAND_KNOWN_TOPICS_BUCKETS];
   atomic_size_t count; /* owners add */
-  atomic_bool asked;   /* something is wanted, or doubted */
+  atomic_bool asked;   /* something is wanted, or to be verified */
 } strand_known_topics;
 
 /* In debug builds, by an owner after its turn. */
@@ -80,12 +80,12 @@ bool strand_known_topic_is_missing (const strand_known_topic *topic);
 /* It is to be asked for, until it has so many partitions. */
 void strand_known_topics_want (strand_known_topics *topics,
                                strand_known_topic *topic, int partitions);
-void strand_known_topics_doubt (strand_known_topics *topics,
-                                strand_known_topic *topic);
+void strand_known_topics_verify (strand_known_topics *topics,
+                                 strand_known_topic *topic);
 /* Something was, since this was asked last. Thread: owner, as the next. */
 bool strand_known_topics_take_asked (strand_known_topics *topics);
 /* 0: nothing is wanted of it. */
 int strand_known_topic_take_wanted (strand_known_topic *topic);
-bool strand_known_topic_take_doubted (strand_known_topic *topic);
+bool strand_known_topic_take_verify (strand_known_topic *topic);
 
 #endif

@@ -144,7 +144,7 @@ static void end_locked (strand_life *l) {
 }
 
 /* Are all members and workers gone? */
-static strand_ended look_locked (strand_life *l) {
+static strand_ended end_if_gone_locked (strand_life *l) {
   strand_ended ended = { .members = l->facts.members == 0 };
   if (l->facts.members > 0 || l->facts.state != STRAND_CLOSING) return ended;
   if (l->facts.workers > 0) {
@@ -173,7 +173,7 @@ bool strand_life_close (strand_life *l, strand_close_mode mode, double timeout,
     }
     f->state = STRAND_CLOSING;
     give_up_locked(l, f->deadline_us + GIVE_UP_US);
-    *ended = look_locked(l);
+    *ended = end_if_gone_locked(l);
   }
   strand_lock_release(&l->lock);
   return open;
@@ -183,7 +183,7 @@ strand_ended strand_life_end_member (strand_life *l) {
   strand_ended ended;
   strand_lock_take(&l->lock);
   l->facts.members--;
-  ended = look_locked(l);
+  ended = end_if_gone_locked(l);
   strand_lock_release(&l->lock);
   return ended;
 }
@@ -192,7 +192,7 @@ strand_ended strand_life_end_workers (strand_life *l, unsigned count) {
   strand_ended ended;
   strand_lock_take(&l->lock);
   l->facts.workers -= count;
-  ended = look_locked(l);
+  ended = end_if_gone_locked(l);
   strand_lock_release(&l->lock);
   return ended;
 }

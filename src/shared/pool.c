@@ -47,21 +47,23 @@ void strand_pool_cancel (strand_pool *p, unsigned first, unsigned count) {
   strand_lock_release(&p->lock);
 }
 
-void strand_pool_tell (strand_pool *p, strand_gate *gates, bool open) {
+void strand_pool_tell (strand_pool *p, strand_start_latch *latches,
+                       bool open) {
   strand_lock_take(&p->lock);
-  for (strand_gate *gate = gates; gate != NULL; gate = gate->next) {
-    gate->open = open;
-    gate->told = true;
+  for (strand_start_latch *latch = latches; latch != NULL;
+       latch = latch->next) {
+    latch->open = open;
+    latch->decided = true;
   }
   pthread_cond_broadcast(&p->changed);
   strand_lock_release(&p->lock);
 }
 
-bool strand_pool_pass (strand_pool *p, strand_gate *gate) {
+bool strand_pool_pass (strand_pool *p, strand_start_latch *latch) {
   bool open;
   strand_lock_take(&p->lock);
-  while (!gate->told) strand_lock_wait(&p->lock, &p->changed);
-  open = gate->open;
+  while (!latch->decided) strand_lock_wait(&p->lock, &p->changed);
+  open = latch->open;
   strand_lock_release(&p->lock);
   return open;
 }

@@ -15,12 +15,12 @@
 #include "base/lock.h"
 #include "shared/handler.h"
 
-/* All that are started together pass their gates, or none does. */
-typedef struct strand_gate {
-  struct strand_gate *next; /* who starts them has the list */
-  bool told;                /* the pool's lock */
-  bool open;                /* the pool's lock */
-} strand_gate;
+/* All that are started together pass their latches, or none does. */
+typedef struct strand_start_latch {
+  struct strand_start_latch *next; /* who starts them has the list */
+  bool decided;                    /* the pool's lock */
+  bool open;                       /* the pool's lock */
+} strand_start_latch;
 
 typedef struct strand_pool {
   strand_handler handler; /* set by init, and only read */
@@ -48,11 +48,11 @@ void strand_pool_start (strand_pool *p);
 unsigned strand_pool_reserve (strand_pool *p, unsigned count);
 /* They will not, after all. */
 void strand_pool_cancel (strand_pool *p, unsigned first, unsigned count);
-/* Of all in the list: the workers go on, or end. None is freed before all are
-** told. */
-void strand_pool_tell (strand_pool *p, strand_gate *gates, bool open);
+/* Of all in the list: the workers go on, or end. None is freed before
+** all are told. */
+void strand_pool_tell (strand_pool *p, strand_start_latch *latches, bool open);
 /* Thread: worker. Waits for that. */
-bool strand_pool_pass (strand_pool *p, strand_gate *gate);
+bool strand_pool_pass (strand_pool *p, strand_start_latch *latch);
 /* One has loaded, or not, and why. True: that is not told yet. */
 bool strand_pool_loaded (strand_pool *p, const strand_failure *failure);
 bool strand_pool_is_loading (strand_pool *p);

@@ -14,7 +14,7 @@
 
 typedef struct worker {
   strand_consumer *consumer; /* counted */
-  strand_gate gate;
+  strand_start_latch latch;
   unsigned index; /* from 1 */
   void *state;    /* NULL: it could not be opened */
   strand_worker_slot *worker_slot;
@@ -247,7 +247,7 @@ static void work_in_loop (worker *w) {
 static void *run_worker (void *arg) {
   worker *w = arg;
   strand_consumer *c = w->consumer;
-  if (strand_pool_pass(&c->pool, &w->gate)) {
+  if (strand_pool_pass(&c->pool, &w->latch)) {
     if (c->settings.has_loops) work_in_loop(w);
     else work(w);
   }
@@ -275,7 +275,7 @@ static worker *new_worker (strand_consumer *c, unsigned index) {
   return w;
 }
 
-/* Its thread, which waits at the gate. NULL and errno. */
+/* Its thread, which waits at the latch. NULL and errno. */
 static worker *start_one (strand_consumer *c, unsigned index) {
   worker *w = new_worker(c, index);
   pthread_t thread;
@@ -305,22 +305,22 @@ static void fail_start (unsigned started, unsigned count,
 bool strand_workers_start (strand_consumer *c, unsigned count,
                            strand_failure *failure) {
   unsigned first = strand_pool_reserve(&c->pool, count), started = 0;
-  strand_gate *gates = NULL;
+  strand_start_latch *latches = NULL;
   while (started < count) {
     worker *w = start_one(c, first + started);
     if (w == NULL) break;
-    w->gate.next = gates;
-    gates = &w->gate;
+    w->latch.next = latches;
+    latches = &w->latch;
     started++;
   }
   if (started == count) {
     strand_mailbox_serve(&c->mailbox, count);
-    strand_pool_tell(&c->pool, gates, true);
+    strand_pool_tell(&c->pool, latches, true);
     return true;
   }
   fail_start(started, count, failure);
   strand_pool_cancel(&c->pool, first, count);
-  strand_pool_tell(&c->pool, gates, false);
+  strand_pool_tell(&c->pool, latches, false);
   strand_shared_end_workers(c, count - started);
   return false;
 }

@@ -180,7 +180,7 @@ static void refuse_beyond (lua_State *L, const fields *f,
   int64_t limit = strand_known_topic_limit(t), bytes = batch_bytes(f);
   char why[120];
   if (limit == 0 || staging->compressed || bytes <= limit) return;
-  strand_known_topics_doubt(&staging->topics, t);
+  strand_known_topics_verify(&staging->topics, t);
   snprintf(why, sizeof(why),
            "of %lld bytes, is larger than the topic's 'max.message.bytes' "
            "(%lld)",
