@@ -89,8 +89,8 @@ static void each_mark_is_taken_once_and_none_is_slept_through (void **state) {
     before = taken;
     taken += take(&highest);
     if (taken == ROUNDS) break;
-    if (taken != before) (void)strand_progress_look(&progress, true);
-    else if (strand_progress_look(&progress, false))
+    if (taken != before) (void)strand_progress_set_polling(&progress, true);
+    else if (strand_progress_set_polling(&progress, false))
       assert_true(sleep_until(&seen));
   }
   pthread_join(thread, NULL);
@@ -108,14 +108,14 @@ only_the_first_mark_wakes_an_owner_that_does_not_look (void **state) {
   assert_true(strand_progress_add(&p, &a));
   assert_false(strand_progress_add(&p, &b));
   assert_true(strand_progress_waits(&p));
-  assert_false(strand_progress_look(&p, false)); /* look now */
+  assert_false(strand_progress_set_polling(&p, false)); /* look now */
   assert_ptr_equal(strand_progress_take(&p), &b);
   assert_ptr_equal(b.next, &a);
   assert_null(a.next);
-  assert_true(strand_progress_look(&p, true));
+  assert_true(strand_progress_set_polling(&p, true));
   assert_false(strand_progress_add(&p, &c));
   assert_ptr_equal(strand_progress_take(&p), &c);
-  assert_true(strand_progress_look(&p, false));
+  assert_true(strand_progress_set_polling(&p, false));
   assert_true(strand_progress_add(&p, &a));
 }
 

@@ -44,7 +44,7 @@ static int open_seats (void **state) {
   progress = (strand_progress){ .first = NULL };
   memset(records, 0, sizeof(records));
   atomic_store(&stop, false);
-  atomic_store(&progress.looks, true); /* so that nobody is woken */
+  atomic_store(&progress.polling, true); /* so that nobody is woken */
   batch = NULL;
   assert_true(strand_seats_open(&seats, consumer, NULL));
   return 0;
@@ -52,7 +52,7 @@ static int open_seats (void **state) {
 
 static int close_seats (void **state) {
   (void)state;
-  if (!seats.over) strand_seats_check(&seats);
+  if (!seats.ended) strand_seats_check(&seats);
   strand_seats_end(&seats);
   strand_seats_end(&seats); /* once is enough */
   assert_int_equal(strand_pool_busy(&consumer->pool), 0);
@@ -301,9 +301,9 @@ static void add_bodies (uint32_t count) {
   seats.looped = true;
 }
 
-static strand_late look (int64_t seconds) {
-  strand_late late = strand_bodies_look(&seats,
-                                        strand_clock_us() + seconds * SECOND);
+static strand_late late_at (int64_t seconds) {
+  strand_late late = strand_bodies_take_late(&seats, strand_clock_us()
+                                                       + seconds * SECOND);
   strand_seats_check(&seats);
   strand_bodies_check(&seats);
   return late;
@@ -329,21 +329,21 @@ static void who_comes_in_time_is_not_late (void **state) {
   strand_bodies_call(&seats, &bodies[1]);
   strand_bodies_come(&seats, &bodies[0]);
   assert_int_equal(bodies[0].state, STRAND_BODY_RUNS);
-  late = look(0);
+  late = late_at(0);
   assert_int_equal(late.spawned, 0);
-  late = look(1); /* the loop may have been busy */
+  late = late_at(1); /* the loop may have been busy */
   assert_int_equal(late.spawned, 0);
-  late = look(3);
+  late = late_at(3);
   assert_int_equal(late.spawned, 1);
-  late = look(9); /* told once */
+  late = late_at(9); /* told once */
   assert_int_equal(late.spawned + late.woken, 0);
   assert_null(strand_sleepers_first(&seats.sleepers));
   strand_bodies_come(&seats, &bodies[1]);
   strand_bodies_park(&seats, &bodies[1]);
   assert_ptr_equal(strand_bodies_unpark(&seats), &bodies[1]);
   strand_bodies_call(&seats, &bodies[1]);
-  look(2);
-  late = look(4);
+  late_at(2);
+  late = late_at(4);
   assert_int_equal(late.spawned, 0);
   assert_int_equal(late.woken, 1);
 }
@@ -356,9 +356,9 @@ static void what_could_not_be_woken_parks_again (void **state) {
   assert_true(strand_bodies_fail(&seats));
   assert_false(strand_bodies_fail(&seats)); /* once */
   assert_null(strand_bodies_unpark(&seats));
-  look(0);
+  late_at(0);
   assert_null(strand_bodies_unpark(&seats));
-  look(2);
+  late_at(2);
   assert_ptr_equal(strand_bodies_unpark(&seats), &bodies[0]);
   assert_null(strand_sleepers_first(&seats.sleepers));
 }
@@ -369,7 +369,7 @@ static void what_could_not_be_spawned_makes_room_later (void **state) {
   strand_bodies_call(&seats, &bodies[0]);
   assert_true(strand_bodies_fail(&seats));
   assert_false(strand_bodies_may_spawn(&seats)); /* nor any other, for now */
-  look(2);
+  late_at(2);
   assert_true(strand_bodies_may_spawn(&seats));
   assert_int_equal(bodies[0].state, STRAND_BODY_GONE);
   assert_int_equal(seats.bodies, 0);
@@ -387,7 +387,7 @@ static void who_comes_though_that_failed_runs (void **state) {
   strand_bodies_come(&seats, &bodies[1]);
   assert_int_equal(bodies[1].state, STRAND_BODY_RUNS);
   assert_true(strand_bodies_may_spawn(&seats));
-  look(5);
+  late_at(5);
   assert_int_equal(seats.bodies, 2);
 }
 
@@ -397,16 +397,16 @@ static void who_was_dropped_is_told_once (void **state) {
   strand_bodies_call(&seats, &bodies[0]);
   strand_bodies_come(&seats, &bodies[0]);
   strand_bodies_drop(&seats, &bodies[0]); /* it came before */
-  assert_int_equal(look(0).dropped, 0);
+  assert_int_equal(late_at(0).dropped, 0);
   strand_bodies_call(&seats, &bodies[1]);
   strand_bodies_drop(&seats, &bodies[1]);
-  assert_int_equal(look(0).dropped, 1);
-  assert_int_equal(look(0).dropped, 0);
+  assert_int_equal(late_at(0).dropped, 1);
+  assert_int_equal(late_at(0).dropped, 0);
   strand_bodies_call(&seats, &bodies[2]);
-  look(2);
-  assert_int_equal(look(4).spawned, 1);
+  late_at(2);
+  assert_int_equal(late_at(4).spawned, 1);
   strand_bodies_drop(&seats, &bodies[2]); /* it was told as late */
-  assert_int_equal(look(4).dropped, 0);
+  assert_int_equal(late_at(4).dropped, 0);
   assert_int_equal(seats.bodies, 0);
 }
 
@@ -482,7 +482,7 @@ static void a_late_turn_of_a_loop_is_kept (void **state) {
   add_bodies(0);
   assert_int_equal(longest_after(1000), 1000);
   assert_int_equal(longest_after(10), 1000);
-  strand_notifier_claim(&consumer->notifier);
+  strand_notifier_note_work(&consumer->notifier);
   serve();
   assert_int_equal(atomic_load(&consumer->notifier.watch.wanted_us), 0);
 }

@@ -39,10 +39,10 @@ static int begin (void **state) {
 
 /* So many come, each so long after the one before. Was it over for the last? */
 static bool come (int count, int64_t gap_us) {
-  bool over = false;
+  bool ended = false;
   for (int i = 0; i < count; i++)
-    over = strand_slice_come(&slice, body(i), slice.came_us + gap_us);
-  return over;
+    ended = strand_slice_come(&slice, body(i), slice.came_us + gap_us);
+  return ended;
 }
 
 static void many_that_have_waited_share_one (void **state) {

@@ -174,7 +174,7 @@ static int push_report (lua_State *L, strand_consumer_object *self) {
 static int consumer_close_wait (lua_State *L) {
   strand_consumer_object *self = strand_check_consumer(L);
   if (self == NULL) return strand_push_forked(L);
-  if (self->seats != NULL && !self->seats->over)
+  if (self->seats != NULL && !self->seats->ended)
     strand_local_advance(&self->seats->local);
   if (!strand_consumer_close_step(self->kafka)) {
     lua_pushnil(L);

@@ -380,12 +380,11 @@ static void harvest_marked (strand_handover *h, int64_t now_us) {
   if (now_us >= h->scan_us) scan_all(h, now_us);
   if (now_us >= h->spread_us) spread_oldest(h, now_us);
   if (h->owner->consumer->settings.is_local) {
-    strand_watchdog_look_at_loop(h->harvest.watchdog, waiting_since(h),
-                                 now_us);
+    strand_watchdog_report_loop(h->harvest.watchdog, waiting_since(h), now_us);
   }
   if (found) h->harvest_us = now_us + HARVEST_FIRST_US;
   else if (now_us >= h->harvest_us) h->harvest_us = INT64_MAX;
-  if (!strand_progress_look(h->progress, h->harvest_us < INT64_MAX)) {
+  if (!strand_progress_set_polling(h->progress, h->harvest_us < INT64_MAX)) {
     h->harvest_us = now_us;
   }
 }

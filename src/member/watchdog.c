@@ -27,11 +27,11 @@
 #include "member/batch_call.h"
 #include "worker/worker.h"
 
-#define TICK_US 4000    /* 'began_us' may be that much too early */
-#define LOST_US 100000  /* after the deadline */
-#define TRACE_US 100000 /* how long a traceback is waited for */
-#define LOOP_US 1000000 /* how long a loop has to come when it is called */
-#define LOOK_US 10000   /* no more often than that for a short deadline */
+#define TICK_US 4000      /* 'began_us' may be that much too early */
+#define LOST_US 100000    /* after the deadline */
+#define TRACE_US 100000   /* how long a traceback is waited for */
+#define LOOP_US 1000000   /* how long a loop has to come when it is called */
+#define BRIEFEST_US 10000 /* no more often than that for a short deadline */
 
 struct strand_overdue {
   strand_overdue *next;
@@ -103,8 +103,8 @@ static void tell_lost (strand_watchdog *w, const strand_slot *slot,
   strand_owner_emit(w->owner, &event);
 }
 
-void strand_watchdog_look_at_loop (const strand_watchdog *w, int64_t since_us,
-                                   int64_t now_us) {
+void strand_watchdog_report_loop (const strand_watchdog *w, int64_t since_us,
+                                  int64_t now_us) {
   static const char reason[] = "records wait, and no handler can start or go "
                                "on: the program does not come back to step() "
                                "or its event loop";
@@ -324,7 +324,7 @@ int64_t strand_watchdog_due (const strand_watchdog *w, int64_t wait_us,
     int64_t deadline_us = strand_watchdog_deadline(w, (unsigned)i);
     if (deadline_us > 0) brief_us = min64(brief_us, deadline_us);
   }
-  if (brief_us < LOOK_US) brief_us = LOOK_US;
+  if (brief_us < BRIEFEST_US) brief_us = BRIEFEST_US;
   return min64(now_us + min64(wait_us, brief_us), w->due_us);
 }
 

@@ -36,8 +36,8 @@ void strand_watchdog_limit (strand_watchdog *w, int64_t slow_after_us);
 int64_t strand_watchdog_deadline (const strand_watchdog *w, unsigned route);
 /* In local mode: does the lua thread come for its work? A record that may start
 ** waits since 'since_us'; INT64_MAX: none. */
-void strand_watchdog_look_at_loop (const strand_watchdog *w, int64_t since_us,
-                                   int64_t now_us);
+void strand_watchdog_report_loop (const strand_watchdog *w, int64_t since_us,
+                                  int64_t now_us);
 /* All that is out is looked at now. */
 void strand_watchdog_begin (strand_watchdog *w);
 /* The slot's record runs: is it late? */

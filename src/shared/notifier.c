@@ -104,14 +104,14 @@ void strand_notifier_renew (strand_notifier *p) {
 ** Work, in local mode
 */
 
-bool strand_notifier_claim (strand_notifier *p) {
+bool strand_notifier_note_work (strand_notifier *p) {
   if (atomic_exchange(&p->work, true)) return false;
   strand_loop_watch_wanted(&p->watch, strand_clock_us());
   return true;
 }
 
 void strand_notifier_work (strand_notifier *p) {
-  if (strand_notifier_claim(p)) strand_notifier_renew(p);
+  if (strand_notifier_note_work(p)) strand_notifier_renew(p);
 }
 
 bool strand_notifier_take_work (strand_notifier *p) {

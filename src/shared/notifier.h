@@ -76,7 +76,7 @@ void strand_notifier_renew (strand_notifier *p);
 void strand_notifier_work (strand_notifier *p);
 /* Thread: lua. The same, and signals nothing: who calls has lua look. False:
 ** it is to look already. */
-bool strand_notifier_claim (strand_notifier *p);
+bool strand_notifier_note_work (strand_notifier *p);
 /* Thread: lua. It looks now: whether it was told to. */
 bool strand_notifier_take_work (strand_notifier *p);
 /* Thread: lua. A timer for strand_notifier_due. False and a failure. */

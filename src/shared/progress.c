@@ -3,13 +3,13 @@
 */
 #include "shared/progress.h"
 
-/* In one order with strand_progress_look: either the owner sees the mark, or
-** it is seen here that nobody looks. */
+/* In one order with strand_progress_set_polling: either the owner sees the
+** mark, or it is seen here that nobody looks. */
 bool strand_progress_add (strand_progress *p, strand_mark *mark) {
   strand_mark *first = atomic_load_explicit(&p->first, memory_order_relaxed);
   do mark->next = first;
   while (!atomic_compare_exchange_weak(&p->first, &first, mark));
-  return first == NULL && !atomic_load(&p->looks);
+  return first == NULL && !atomic_load(&p->polling);
 }
 
 strand_mark *strand_progress_take (strand_progress *p) {
@@ -18,8 +18,8 @@ strand_mark *strand_progress_take (strand_progress *p) {
   return atomic_exchange_explicit(&p->first, NULL, memory_order_acquire);
 }
 
-bool strand_progress_look (strand_progress *p, bool looks) {
-  if (atomic_load_explicit(&p->looks, memory_order_relaxed) != looks)
-    atomic_store(&p->looks, looks);
-  return looks || atomic_load(&p->first) == NULL;
+bool strand_progress_set_polling (strand_progress *p, bool polling) {
+  if (atomic_load_explicit(&p->polling, memory_order_relaxed) != polling)
+    atomic_store(&p->polling, polling);
+  return polling || atomic_load(&p->first) == NULL;
 }

@@ -8,7 +8,7 @@
 **   a record has ended: the slot's  --> takes the whole list, and what was
 **   mark enters the list, once          written before each mark entered it
 **
-** An owner that found something looks again by itself in a while (looks), and
+** An owner that found something looks again by itself in a while (polling), and
 ** is not woken until then; one that found nothing is, by the next mark.
 **
 ** Protocol:
@@ -36,7 +36,7 @@ typedef struct strand_progress {
   ** first that was seen and is still there has what it had behind it. */
   _Atomic(strand_mark *) first;
   /* Written by the owner, read by who adds: it looks at the list by itself. */
-  atomic_bool looks;
+  atomic_bool polling;
 } strand_progress;
 
 /* Thread: who adds. True: its owner is to be woken. */
@@ -49,6 +49,6 @@ static inline bool strand_progress_waits (const strand_progress *p) {
 strand_mark *strand_progress_take (strand_progress *p);
 /* Thread: owner. Whether it will look by itself. False: look now, something
 ** came before that was seen. */
-bool strand_progress_look (strand_progress *p, bool looks);
+bool strand_progress_set_polling (strand_progress *p, bool polling);
 
 #endif

@@ -69,8 +69,8 @@ void strand_local_call (const strand_local *l) {
   strand_worker_call(l->worker_slot);
 }
 
-bool strand_local_claim (const strand_local *l) {
-  return strand_notifier_claim(&l->consumer->notifier);
+bool strand_local_note_work (const strand_local *l) {
+  return strand_notifier_note_work(&l->consumer->notifier);
 }
 
 void strand_local_recall (const strand_local *l) {
@@ -104,8 +104,8 @@ static bool may_leave (const strand_local *l) {
 }
 
 /* Who waits for that is to look. */
-static void tell_over (const strand_local *l) {
-  if (l->is_worker ? strand_local_is_over(l) : may_leave(l))
+static void tell_ended (const strand_local *l) {
+  if (l->is_worker ? strand_local_has_ended(l) : may_leave(l))
     strand_local_call(l);
 }
 
@@ -117,7 +117,7 @@ bool strand_local_want_work (const strand_local *l) {
   if (is_halted(l) || !strand_local_has_room(l)) return false;
   if (strand_mailbox_want_next(&l->consumer->mailbox, l->worker_slot))
     return true;
-  tell_over(l);
+  tell_ended(l);
   return false;
 }
 
@@ -125,7 +125,8 @@ bool strand_local_want_work (const strand_local *l) {
 static void tell_claimed (const strand_lease_batch *batch,
                           const strand_slot *slot) {
   if (slot == &batch->slots[batch->count - 1]
-      && !atomic_load_explicit(&batch->progress->looks, memory_order_relaxed))
+      && !atomic_load_explicit(&batch->progress->polling,
+                               memory_order_relaxed))
     strand_waker_wake(batch->waker);
 }
 
@@ -157,7 +158,7 @@ bool strand_local_begin (strand_local *l, strand_handling *h) {
     h->slot = NULL;
     mark(l, batch, slot, true);
   }
-  tell_over(l);
+  tell_ended(l);
   return false;
 }
 
@@ -169,7 +170,7 @@ void strand_local_end (strand_local *l, strand_handling *h) {
   strand_pool_ended(&c->pool, strand_time_coarse_us(&c->time));
   strand_pool_end(&c->pool);
   mark(l, h->batch, slot, true);
-  tell_over(l);
+  tell_ended(l);
 }
 
 /* What is done of a longer lease the owner hears of before its end. */

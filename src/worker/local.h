@@ -62,14 +62,14 @@ bool strand_local_want_work (const strand_local *l);
 void strand_local_call (const strand_local *l);
 /* In local mode, in its thread: the same, and whoever calls has it come, or
 ** calls strand_local_recall. False: it is called already. */
-bool strand_local_claim (const strand_local *l);
+bool strand_local_note_work (const strand_local *l);
 void strand_local_recall (const strand_local *l);
 /* It comes now. */
 void strand_local_answer (strand_local *l);
 /* The same as a call, then; 0: no more. */
 void strand_local_due (strand_local *l, int64_t due_us);
 /* Of a worker: it begins no more, and nothing runs. */
-static inline bool strand_local_is_over (const strand_local *l) {
+static inline bool strand_local_has_ended (const strand_local *l) {
   return l->worker_slot->ends && l->running == 0;
 }
 /* True: 'h', which had none, has a lease, and its task a record. */

@@ -26,7 +26,7 @@ typedef struct async {
   strand_seats *seats;
   const strand_seat *traced; /* between wanted() and traced() */
   char code[32];             /* of what set_up raises; "" is HANDLER */
-  bool over;                 /* run: the worker's work is done */
+  bool ended;                /* run: the worker's work is done */
 } async;
 
 static char driver_key; /* its address is a key in the registry */
@@ -62,7 +62,8 @@ static int bell (lua_State *L) {
 
 static int is_over (lua_State *L) {
   const strand_seats *p = async_of(L)->seats;
-  lua_pushboolean(L, p == NULL || p->over || strand_local_is_over(&p->local));
+  lua_pushboolean(L,
+                  p == NULL || p->ended || strand_local_has_ended(&p->local));
   return 1;
 }
 
@@ -88,7 +89,7 @@ static int wanted (lua_State *L) {
   async *a = async_of(L);
   const strand_slot *slot = atomic_exchange(&a->worker_slot->traced, NULL);
   const strand_seat *seat = NULL;
-  if (slot != NULL && a->seats != NULL && !a->seats->over)
+  if (slot != NULL && a->seats != NULL && !a->seats->ended)
     seat = strand_seats_at(a->seats, slot);
   if (seat == NULL) return 0;
   a->traced = seat;
@@ -267,8 +268,8 @@ static void *open_state (void *config, strand_consumer *consumer,
 static int run_loop (lua_State *L) {
   async *a = lua_touserdata(L, 1);
   call_driver(L, "run", 2);
-  a->over = lua_toboolean(L, -2);
-  if (!a->over) return lua_error(L);
+  a->ended = lua_toboolean(L, -2);
+  if (!a->ended) return lua_error(L);
   return 0;
 }
 
@@ -277,7 +278,7 @@ static bool run (void *state, bool *barren, strand_failure *failure) {
   int status;
   lua_settop(a->L, 0);
   status = strand_protect(a->L, run_loop, a);
-  if (status == 0 && a->over) return true;
+  if (status == 0 && a->ended) return true;
   fail(a, status, failure);
   *barren = a->seats->local.begun == 0;
   strand_seats_fail(a->seats, failure->message);

@@ -48,13 +48,13 @@ static int set_bare (lua_State *L) {
 /* It could not be told so: the descriptor tells it. */
 static int recall (lua_State *L) {
   const strand_seats *p = seats_of(L);
-  if (!p->over) strand_local_recall(&p->local);
+  if (!p->ended) strand_local_recall(&p->local);
   return 0;
 }
 
 static int set_limit (lua_State *L) {
   strand_seats *p = seats_of(L);
-  if (p->over) return 0;
+  if (p->ended) return 0;
   strand_local_limit(&p->local, (size_t)lua_tonumber(L, 1));
   strand_local_call(&p->local); /* there may be room */
   return 0;
@@ -62,14 +62,14 @@ static int set_limit (lua_State *L) {
 
 static int halt (lua_State *L) {
   strand_seats *p = seats_of(L);
-  if (!p->over) strand_local_halt(&p->local);
+  if (!p->ended) strand_local_halt(&p->local);
   return 0;
 }
 
 /* Coroutines that handle a record now, and bodies that live. */
 static int count (lua_State *L) {
   const strand_seats *p = seats_of(L);
-  lua_pushnumber(L, p->over ? 0 : (lua_Number)p->local.running);
+  lua_pushnumber(L, p->ended ? 0 : (lua_Number)p->local.running);
   lua_pushnumber(L, (lua_Number)p->bodies);
   return 2;
 }
@@ -87,7 +87,7 @@ static int holder (lua_State *L) {
   const strand_seats *p = seats_of(L);
   const strand_seat *seat;
   const char *topic = lua_tostring(L, 1);
-  if (p->over || topic == NULL) return 0;
+  if (p->ended || topic == NULL) return 0;
   seat = strand_seats_handling(p, topic, (int32_t)lua_tonumber(L, 2),
                                (int64_t)lua_tonumber(L, 3));
   if (seat == NULL) return 0;
@@ -101,7 +101,7 @@ static int overdue (lua_State *L) {
   int n = 0;
   uint32_t i;
   lua_newtable(L);
-  for (i = 0; !p->over && i < p->count; i++) {
+  for (i = 0; !p->ended && i < p->count; i++) {
     const strand_seat *seat = p->each[i];
     if (seat->body == NULL || !strand_task_expired(&seat->handling.task))
       continue;
@@ -195,7 +195,7 @@ strand_seats *strand_local_push (lua_State *L,
   p = strand_newuserdata(L, sizeof(*p));
   memset(p, 0, sizeof(*p));
   at.seats = lua_gettop(L);
-  p->over = true; /* until it has the consumer */
+  p->ended = true; /* until it has the consumer */
   strand_slice_init(&p->slice, (int64_t)(options->max_slice * 1e6));
   strand_body_open(L, p, at.seats);
   at.bodies = lua_gettop(L);
@@ -234,7 +234,7 @@ strand_seats *strand_local_push (lua_State *L,
     strand_local_forget(L, p);
     luaL_error(L, "not enough memory");
   }
-  p->over = false;
+  p->ended = false;
   return p;
 }
 

@@ -63,7 +63,7 @@ bool strand_bodies_may_spawn (const strand_seats *p) {
 }
 
 static void set_timer (strand_seats *p, int64_t due_us) {
-  p->look_us = due_us;
+  p->timer_us = due_us;
   strand_local_due(&p->local, due_us);
 }
 
@@ -71,7 +71,7 @@ static void set_timer (strand_seats *p, int64_t due_us) {
 ** before it. */
 static void await (strand_seats *p, strand_body *body, int64_t due_us) {
   strand_sleepers_add(&p->sleepers, &body->sleeper, due_us);
-  if (p->look_us == 0) set_timer(p, due_us);
+  if (p->timer_us == 0) set_timer(p, due_us);
 }
 
 void strand_bodies_call (strand_seats *p, strand_body *body) {
@@ -101,8 +101,8 @@ void strand_bodies_come (strand_seats *p, strand_body *body) {
   body->state = STRAND_BODY_RUNS;
 }
 
-static void look_at (strand_seats *p, strand_body *body, strand_late *late,
-                     int64_t now_us) {
+static void take_due (strand_seats *p, strand_body *body, strand_late *late,
+                      int64_t now_us) {
   strand_sleepers_remove(&p->sleepers, &body->sleeper);
   if (body->state == STRAND_BODY_FAILED) {
     if (body->begun) strand_bodies_park(p, body);
@@ -116,15 +116,15 @@ static void look_at (strand_seats *p, strand_body *body, strand_late *late,
   else late->spawned++;
 }
 
-strand_late strand_bodies_look (strand_seats *p, int64_t now_us) {
+strand_late strand_bodies_take_late (strand_seats *p, int64_t now_us) {
   strand_late late = { .dropped = p->dropped_bodies };
   strand_sleeper *first;
   p->dropped_bodies = 0;
-  if (p->look_us == 0 || now_us < p->look_us) return late;
+  if (p->timer_us == 0 || now_us < p->timer_us) return late;
   while ((first = strand_sleepers_first(&p->sleepers)) != NULL
          && first->due_us <= now_us) {
-    look_at(p, (void *)((char *)first - offsetof(strand_body, sleeper)), &late,
-            now_us);
+    take_due(p, (void *)((char *)first - offsetof(strand_body, sleeper)),
+             &late, now_us);
   }
   set_timer(p, first != NULL ? first->due_us : 0);
   return late;

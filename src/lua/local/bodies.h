@@ -82,7 +82,7 @@ bool strand_bodies_fail (strand_seats *p);
 /* It was resumed, asked for or not. */
 void strand_bodies_come (strand_seats *p, strand_body *body);
 /* Who is late, or was dropped, is counted once; who failed is tried again. */
-strand_late strand_bodies_look (strand_seats *p, int64_t now_us);
+strand_late strand_bodies_take_late (strand_seats *p, int64_t now_us);
 
 /* Between two turns. */
 void strand_bodies_check (const strand_seats *p);

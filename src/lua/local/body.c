@@ -48,7 +48,7 @@ static void push_call (lua_State *L, strand_seats *p, strand_seat *seat) {
 }
 
 /* Is it others' turn? */
-static bool slice_is_over (strand_seats *p, const strand_body *body) {
+static bool slice_has_ended (strand_seats *p, const strand_body *body) {
   int64_t now_us = strand_seats_now_us(p);
   strand_loop_watch_turned(p->local.watch, now_us);
   return strand_slice_come(&p->slice, body, now_us);
@@ -57,7 +57,7 @@ static bool slice_is_over (strand_seats *p, const strand_body *body) {
 /* The rest comes in the next turn. True: the loop is to be told. */
 static bool end_slice (strand_seats *p) {
   if (!strand_slice_end(&p->slice)) return false;
-  if (p->asks) return strand_local_claim(&p->local);
+  if (p->asks) return strand_local_note_work(&p->local);
   strand_local_call(&p->local);
   return false;
 }
@@ -71,11 +71,11 @@ static void give_up_seat (strand_seats *p, strand_body *body) {
 ** way to others. */
 static bool take_seat (lua_State *L, strand_seats *p, strand_body *body,
                        bool *gives_way) {
-  bool over = slice_is_over(p, body), short_of_memory = false;
-  if (over) give_up_seat(p, body);
+  bool ended = slice_has_ended(p, body), short_of_memory = false;
+  if (ended) give_up_seat(p, body);
   if (body->seat != NULL) return true;
-  *gives_way = over;
-  if (over) return false;
+  *gives_way = ended;
+  if (ended) return false;
   body->seat = strand_seats_take(p, &short_of_memory);
   if (short_of_memory) luaL_error(L, "not enough memory");
   if (body->seat == NULL) return false;
@@ -90,7 +90,7 @@ static bool is_astray (const strand_body *body) {
 
 bool strand_body_come (lua_State *L, strand_body *body) {
   strand_seats *p = body->owner; /* NULL of one that was collected: gone */
-  if (body->state == STRAND_BODY_GONE || p->over
+  if (body->state == STRAND_BODY_GONE || p->ended
       || (body->inner != NULL && body->inner != L))
     return false;
   if (body->state != STRAND_BODY_RUNS) strand_bodies_come(p, body);
@@ -133,15 +133,15 @@ int strand_body_answer (lua_State *L) {
   strand_seats *p = seats_of(L);
   strand_seat *seat = NULL;
   luaL_checkstack(L, 20, "done");
-  if (!p->over && p->generation == strand_fork_generation()) {
+  if (!p->ended && p->generation == strand_fork_generation()) {
     seat = strand_seats_find(p, (uint32_t)lua_tonumber(L, 1),
                              (uint64_t)lua_tonumber(L, 2));
   }
   if (seat == NULL || seat->answered || !seat->deferred) {
     lua_pushnil(L);
-    lua_pushstring(L, p->over ? "the consumer is closed"
-                              : "the record has ended already");
-    lua_pushstring(L, p->over ? "CLOSED" : "ENDED");
+    lua_pushstring(L, p->ended ? "the consumer is closed"
+                               : "the record has ended already");
+    lua_pushstring(L, p->ended ? "CLOSED" : "ENDED");
     return 3;
   }
   lua_settop(L, 4);
@@ -168,7 +168,7 @@ static int body_gc (lua_State *L) {
   strand_seats *p = lua_touserdata(L, lua_upvalueindex(1));
   strand_body *body = lua_touserdata(L, 1);
   strand_seat *seat;
-  if (body == NULL || body->owner == NULL || p->over
+  if (body == NULL || body->owner == NULL || p->ended
       || p->generation != strand_fork_generation())
     return 0;
   strand_bodies_drop(p, body);
@@ -193,7 +193,7 @@ static strand_late begin_turn (lua_State *L, strand_seats *p) {
   if (p->looped) strand_loop_watch_late(p->local.watch, now_us);
   strand_local_answer(&p->local);
   end_dropped(L, p);
-  if (p->looped) late = strand_bodies_look(p, now_us);
+  if (p->looped) late = strand_bodies_take_late(p, now_us);
   strand_local_advance(&p->local);
   if (CHECKED) {
     strand_seats_check(p);
@@ -209,7 +209,7 @@ int strand_body_serve (lua_State *L) {
   strand_seats *p = seats_of(L);
   strand_late late = { 0 };
   luaL_checkstack(L, 20, "serve");
-  if (!p->over) late = begin_turn(L, p);
+  if (!p->ended) late = begin_turn(L, p);
   lua_pushnumber(L, late.spawned);
   lua_pushnumber(L, late.woken);
   lua_pushnumber(L, late.dropped);
@@ -222,7 +222,7 @@ int strand_body_abandon (lua_State *L) {
   strand_body *body = strand_body_test(L, 1, UP(BODIES));
   strand_seat *seat;
   luaL_checkstack(L, 20, "abandon");
-  if (body == NULL || p->over || body->state == STRAND_BODY_GONE) return 0;
+  if (body == NULL || p->ended || body->state == STRAND_BODY_GONE) return 0;
   strand_bodies_leave(p, body);
   strand_local_call(&p->local); /* another may begin */
   seat = body->seat;
@@ -239,7 +239,7 @@ int strand_body_leave (lua_State *L) {
   strand_seats *p = seats_of(L);
   strand_body *body = strand_body_test(L, 1, UP(BODIES));
   luaL_checkstack(L, 20, "leave");
-  if (body == NULL || p->over || body->state == STRAND_BODY_GONE) return 0;
+  if (body == NULL || p->ended || body->state == STRAND_BODY_GONE) return 0;
   body->leaves = true;
   if (body->state == STRAND_BODY_PARKED || body->state == STRAND_BODY_FAILED)
     strand_bodies_leave(p, body);
@@ -253,7 +253,7 @@ int strand_body_leave (lua_State *L) {
 /* The one that step has resumed last has come back; what it yielded is the
 ** argument, or what ended it is the second. Its number, when it is of no more
 ** use; else 0. */
-static uint32_t look_at_resumed (lua_State *L, strand_seats *p) {
+static uint32_t take_resumed (lua_State *L, strand_seats *p) {
   const char *problem = lua_isstring(L, 2) ? lua_tostring(L, 2) : NULL;
   strand_body *body = p->resumed;
   strand_seat *seat;
@@ -310,12 +310,12 @@ int strand_body_turn (lua_State *L) {
   uint32_t forgotten;
   bool spawns = false;
   luaL_checkstack(L, 20, "turn");
-  if (p->over) return 0;
+  if (p->ended) return 0;
   now_us = strand_seats_now_us(p);
   if (p->resumed != NULL)
     strand_loop_watch_ran(p->local.watch, now_us - p->resumed_us);
   end_dropped(L, p);
-  forgotten = look_at_resumed(L, p);
+  forgotten = take_resumed(L, p);
   if (forgotten > 0) {
     lua_pushnumber(L, -(lua_Number)forgotten);
     return 1;
@@ -344,7 +344,7 @@ int strand_body_wake (lua_State *L) {
   strand_seats *p = seats_of(L);
   uint32_t woken = (uint32_t)lua_tonumber(L, 1);
   strand_body *body;
-  if (p->over) return 0;
+  if (p->ended) return 0;
   end_dropped(L, p);
   if (!strand_seats_want_work(p)) {
     strand_slice_wake_one(&p->slice);
@@ -370,7 +370,7 @@ int strand_body_wake (lua_State *L) {
 ** and is tried again. */
 int strand_body_fail (lua_State *L) {
   strand_seats *p = seats_of(L);
-  lua_pushboolean(L, !p->over && strand_bodies_fail(p));
+  lua_pushboolean(L, !p->ended && strand_bodies_fail(p));
   return 1;
 }
 

@@ -182,11 +182,11 @@ static void end_seat (strand_seats *p, strand_seat *seat) {
 ** seen by no handler: it goes back. */
 void strand_seats_fail (strand_seats *p, const char *reason) {
   strand_seat *seat;
-  while (!p->over && (seat = pop(&p->ready)) != NULL) {
+  while (!p->ended && (seat = pop(&p->ready)) != NULL) {
     end_seat(p, seat);
     strand_seats_leave(p, seat);
   }
-  for (uint32_t i = 0; !p->over && i < p->count; i++) {
+  for (uint32_t i = 0; !p->ended && i < p->count; i++) {
     strand_handling *h = &p->each[i]->handling;
     if (h->slot == NULL) continue;
     forget_record(p->each[i]); /* before the record is its owner's */
@@ -196,8 +196,8 @@ void strand_seats_fail (strand_seats *p, const char *reason) {
 }
 
 void strand_seats_end (strand_seats *p) {
-  if (p->over) return;
-  p->over = true;
+  if (p->ended) return;
+  p->ended = true;
   for (uint32_t i = 0; i < p->count; i++) end_seat(p, p->each[i]);
   strand_local_close(&p->local);
   for (uint32_t i = 0; i < p->count; i++) free(p->each[i]);
@@ -238,7 +238,7 @@ void strand_seats_check (const strand_seats *p) {
     assert(seat->current.count == 0 || has_slot); /* (1) */
     if (has_slot) running++;
   }
-  assert(p->over || running == p->local.running); /* (3) */
+  assert(p->ended || running == p->local.running); /* (3) */
   (void)running;
   (void)sound;
   strand_sleepers_check(&p->sleepers);

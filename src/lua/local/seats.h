@@ -62,7 +62,7 @@ typedef struct strand_seat_list {
 typedef struct strand_seats {
   strand_local local;
   int generation; /* of the process that opened it */
-  bool over;      /* strand_seats_end was called */
+  bool ended;     /* strand_seats_end was called */
   /* all there are; 'currents' sees them by their numbers */
   strand_seat **each;
   uint32_t count;
@@ -81,7 +81,7 @@ typedef struct strand_seats {
   struct strand_body *resumed; /* by step, and not looked at since */
   int64_t resumed_us;
   strand_sleepers sleepers; /* those that sleep; under a loop, are awaited */
-  int64_t look_us;          /* under a loop: the timer for them; 0: none */
+  int64_t timer_us;         /* under a loop: the timer for them; 0: none */
   strand_slice slice;
   uint64_t bare; /* a bit for each route whose handlers take no context, of the
                     first STRAND_BARE_ROUTES */

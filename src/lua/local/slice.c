@@ -9,7 +9,7 @@
 #include "base/thread.h"
 
 #define BUSY_US 100     /* in which no loop has waited for long */
-#define WAKE_FIRST 64   /* bodies in one turn, until a slice was over */
+#define WAKE_FIRST 64   /* bodies in one turn, until a slice had ended */
 #define WAKE_MOST 65536 /* bodies in one turn */
 
 void strand_slice_init (strand_slice *s, int64_t most_us) {

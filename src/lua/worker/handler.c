@@ -49,7 +49,7 @@ typedef struct worker {
   strand_task *task; /* what is handled now */
   bool (*next)(void *arg);
   void *next_arg;
-  bool over; /* next had nothing more */
+  bool ended; /* next had nothing more */
   strand_retry_function retry;
   const char *made; /* name of the outcome made last, or NULL */
   unsigned opened;  /* producers and the like, in calls */
@@ -94,7 +94,7 @@ static int call_handlers (lua_State *L) {
     lua_settop(L, 0);
     strand_current_end(L, &w->current, lua_upvalueindex(5));
   } while (w->next(w->next_arg));
-  w->over = true;
+  w->ended = true;
   return 0;
 }
 
@@ -106,7 +106,7 @@ static int probe (lua_State *L) {
 }
 
 /* An error while an error was handled may be for want of memory too. */
-static void look_at_memory (worker *w, int status) {
+static void probe_memory (worker *w, int status) {
   if (status != LUA_ERRMEM && status != LUA_ERRERR) return;
   lua_settop(w->L, SLOT_LAST);
   lua_pushvalue(w->L, SLOT_PROBE);
@@ -116,9 +116,9 @@ static void look_at_memory (worker *w, int status) {
 
 static void ask_retry (worker *w, strand_outcome *v, uint32_t index) {
   if (w->task->outcome.broken) return;
-  look_at_memory(w, strand_retry_function_ask(w->L, &w->retry, &w->current,
-                                              w->task->route, v, index,
-                                              SLOT_RETRY, SLOT_TRACEBACK));
+  probe_memory(w, strand_retry_function_ask(w->L, &w->retry, &w->current,
+                                            w->task->route, v, index,
+                                            SLOT_RETRY, SLOT_TRACEBACK));
 }
 
 /*
@@ -164,7 +164,7 @@ static void conclude (worker *w, int status) {
   restore_hook(w);
   if (status != 0) strand_outcome_from_error(w->L, status, false, v);
   if (strand_task_expired(w->task)) fail_late(w);
-  look_at_memory(w, status);
+  probe_memory(w, status);
   if (w->task->many != NULL) conclude_batch(w);
   else ask_retry(w, v, 0);
   lua_settop(w->L, SLOT_LAST);
@@ -191,21 +191,21 @@ static void serve (void *state, strand_task *task, bool (*next)(void *arg),
   w->task = task;
   w->next = next;
   w->next_arg = arg;
-  w->over = false;
+  w->ended = false;
   w->context.stop_consumer = &task->outcome.stop_consumer;
   w->context.task = task;
   w->batch.staging = strand_task_staging(task);
   strand_interrupt_serve(interrupt, w);
-  while (!w->over) {
+  while (!w->ended) {
     int status;
     lua_pushvalue(w->L, SLOT_SERVE);
     strand_hook_begin(&w->hook, w->L, task);
     status = lua_pcall(w->L, 0, 0, SLOT_TRACEBACK);
     strand_hook_end(&w->hook, w->L);
-    if (w->over) break;
+    if (w->ended) break;
     conclude(w, status);
     if (task->outcome.broken) break;
-    w->over = !next(arg);
+    w->ended = !next(arg);
   }
   strand_interrupt_serve(NULL, NULL);
   lua_settop(w->L, SLOT_LAST); /* a hook may raise after the last record */
