@@ -1,12 +1,15 @@
 /*
 ** kafka_bridge_test.c - what is armed is told once, and nothing stays behind
 */
+#define _GNU_SOURCE /* as bridge.c */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -15,7 +18,17 @@
 
 #include <cmocka.h>
 
-#include "base/bridge.h"
+static bool deaf; /* listen fails */
+
+static int listen_or_not (int fd, int backlog) {
+  if (!deaf) return listen(fd, backlog);
+  errno = EADDRINUSE;
+  return -1;
+}
+
+#define listen(fd, backlog) listen_or_not(fd, backlog)
+
+#include "base/bridge.c"
 
 #define LONG_MS 20000
 #define SHORT_MS 50 /* in which the thread would have told too much */
@@ -105,6 +118,23 @@ static void a_bridge_that_nobody_has_used_leaves_no_folder (void **state) {
   assert_int_equal(-1, access(folder, F_OK));
 }
 
+static void a_socket_that_cannot_listen_leaves_no_folder (void **state) {
+  char folder[STRAND_BRIDGE_PATH];
+  strand_bridge other;
+  strand_failure failure;
+  (void)state;
+  strand_bridge_init(&other);
+  deaf = true;
+  assert_false(strand_bridge_open(&other, "/tmp", &failure));
+  deaf = false;
+  assert_string_equal("SOCKET", failure.code);
+  assert_non_null(strstr(failure.message, strerror(EADDRINUSE)));
+  memcpy(folder, other.folder, sizeof(folder));
+  assert_int_equal(0, access(folder, F_OK));
+  strand_bridge_close(&other);
+  assert_int_equal(-1, access(folder, F_OK));
+}
+
 static void whoever_accepts_before_anybody_is_there_fails (void **state) {
   stage *s = *state;
   strand_failure failure;
@@ -146,6 +176,7 @@ int main (void) {
       whoever_accepts_before_anybody_is_there_fails, make, destroy),
     cmocka_unit_test_setup_teardown(the_loop_reads_an_end_when_it_is_closed,
                                     make, destroy),
+    cmocka_unit_test(a_socket_that_cannot_listen_leaves_no_folder),
     cmocka_unit_test(a_folder_with_a_long_name_is_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

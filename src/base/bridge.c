@@ -74,13 +74,13 @@ static bool listen_there (strand_bridge *b, strand_failure *failure) {
     strand_fail_descriptor(failure, "a Unix socket", errno);
     return false;
   }
-  if (bind(b->listener, (const struct sockaddr *)&address, sizeof(address)) < 0
-      || listen(b->listener, 1) < 0) {
-    fail_socket(failure, "a Unix socket cannot be made:", address.sun_path);
-    return false;
+  if (bind(b->listener, (const struct sockaddr *)&address, sizeof(address))
+      == 0) {
+    memcpy(b->path, address.sun_path, sizeof(b->path)); /* it is there now */
+    if (listen(b->listener, 1) == 0) return true;
   }
-  memcpy(b->path, address.sun_path, sizeof(b->path));
-  return true;
+  fail_socket(failure, "a Unix socket cannot be made:", address.sun_path);
+  return false;
 }
 
 static void remove_path (strand_bridge *b) {
