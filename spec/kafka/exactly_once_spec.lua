@@ -129,26 +129,39 @@ describe("exactly once", function()
     assert.same(GOOD, count(out[1], 1, sent))
   end)
 
+  -- Once the limit of their topic is known, produce raises for it, and such a record has all its
+  -- attempts. So none is handed over, by which the limit is asked for, before all have produced.
   it("leaves out a record whose output is refused, and nothing else", function()
-    local topic, out, dead = helper.topic(1), { helper.topic(1) }, helper.topic(1)
-    local sent = audit.send(topic, 300, function(i)
-      return { key = "key" .. i % 10, value = i % 100 == 50 and "large" or "" }
+    local topic, out, dead, folder = helper.topic(1), { helper.topic(1) }, helper.topic(1), helper.folder()
+    local sent = audit.send(topic, 10, function(i)
+      return { key = "key" .. i, value = i % 4 == 2 and "large;gate go" or "gate go" }
     end)
-    local consumer, events = member.start(options_of(topic, out,
-      { dead_letter = { topic = dead }, exhausted = "dead_letter" }))
+    local consumer, events = member.start(options_of(topic, out, { workers = 10,
+      handler_args = { out = out, folder = folder },
+      dead_letter = { topic = dead }, exhausted = "dead_letter" }))
+    helper.eventually(LIMIT, function()
+      return consumer:stats().staged_bytes > 3 * 2 * 1024 * 1024
+    end, consumer)
+    for _, record in ipairs(audit.send(topic, 290, function(i)
+      return { key = "key" .. i % 10 + 1, value = "" }
+    end)) do
+      sent[#sent + 1] = record
+    end
+    fixture.release(folder, "go")
     wait_covered(topic, topic, sent, consumer)
     local report = assert(consumer:close())
-    local told = {} -- what stands in a red one: 12 were dead letters once, on a busy machine
+    local told = {} -- what stands in a red one
     for _, event in ipairs(events) do
       told[#told + 1] = ("%s %s %s %s"):format(event.type, event.offset or "", event.code or "",
         (event.reason or ""):sub(1, 100))
     end
-    assert.equal(3, report.dead_lettered, table.concat(told, "\n"))
+    told = table.concat(told, "\n")
+    assert.equal(3, report.dead_lettered, told)
     assert.equal(297, report.done)
-    assert.equal(3, (member.events(events, "record_failed", { code = nil })))
+    assert.equal(3, (member.events(events, "record_failed")), told)
     local good = {}
     for i, record in ipairs(sent) do
-      if i % 100 ~= 50 then good[#good + 1] = record end
+      if i > 10 or i % 4 ~= 2 then good[#good + 1] = record end
     end
     local result = count(out[1], 1, good)
     assert.same(GOOD, result)
