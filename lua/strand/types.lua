@@ -650,6 +650,7 @@ function consumer:report() end
 ---| "NO_LEADER"             # of a partition
 ---| "COMMIT_FAILS"
 ---| "CANNOT_TRANSACT"       # exactly once: no transaction can be made
+---| "METADATA_UNWRITABLE"   # exactly or at most once: nothing of a partition can be committed
 ---| "NOT_ASSIGNED"          # still joining
 ---| "TOPIC_UNASSIGNED"      # a subscribed topic exists, and nobody in the group has it
 ---| "TOPIC_MISSING"         # a subscribed topic does not exist, or nothing matches a pattern

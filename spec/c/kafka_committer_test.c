@@ -256,6 +256,60 @@ static void no_memory_for_a_transaction_is_waited_for (void **state) {
   assert_true(strand_committer_starved(&member.committer));
 }
 
+static void take_metadata_of (size_t most) {
+  strand_engine_config config = { .routes = &route,
+                                  .route_count = 1,
+                                  .max_metadata = most,
+                                  .max_buffered_records = 100,
+                                  .max_buffered_bytes = 100000,
+                                  .max_waiting_records = 100,
+                                  .max_waiting_bytes = 100000,
+                                  .notice = on_notice };
+  strand_engine_configure(member.owner.engine, &config);
+}
+
+static void commit_what_fits (void) {
+  strand_commit *c = strand_engine_commit(member.owner.engine, 0, NULL);
+  if (c != NULL)
+    strand_engine_commit_answer(member.owner.engine, c, STRAND_COMMITTED, 0);
+}
+
+static void health_is (int64_t now_us, const char *code) {
+  strand_failure problem;
+  strand_committer_tick(&member.committer, now_us);
+  strand_problem_get(&member.problem, &problem);
+  assert_string_equal(problem.code, code);
+}
+
+/* Such a member goes on, and its partition is never committed. */
+static void what_fits_in_no_commit_is_a_problem_after_a_while (void **state) {
+  int64_t now_us = 1000;
+  strand_failure problem;
+  (void)state;
+  have_something_to_say("t", 3);
+  take_metadata_of(1);
+  commit_what_fits();
+  health_is(now_us, "");
+  now_us += STRAND_ALERT_PATIENCE_US - 1;
+  health_is(now_us, "");
+  health_is(++now_us, "METADATA_UNWRITABLE");
+  strand_problem_get(&member.problem, &problem);
+  assert_non_null(strstr(problem.message, "t/3"));
+  take_metadata_of(4096);
+  commit_what_fits();
+  health_is(now_us, "");
+}
+
+/* At least once a part of it is told. */
+static void where_a_part_is_committed_nothing_is_wrong (void **state) {
+  (void)state;
+  have_something_to_say("t", 3);
+  take_metadata_of(1);
+  commit_what_fits();
+  health_is(1000, "");
+  health_is(1000 + STRAND_ALERT_PATIENCE_US, "");
+}
+
 int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(
@@ -263,6 +317,11 @@ int main (void) {
       close_transacting),
     cmocka_unit_test_setup_teardown(no_memory_for_a_transaction_is_waited_for,
                                     open_transacting, close_transacting),
+    cmocka_unit_test_setup_teardown(
+      what_fits_in_no_commit_is_a_problem_after_a_while, open_transacting,
+      close_transacting),
+    cmocka_unit_test_setup_teardown(where_a_part_is_committed_nothing_is_wrong,
+                                    open_member, close_member),
     cmocka_unit_test_setup_teardown(no_memory_for_a_commit_is_called_so,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(up_to_eight_partitions_are_named,

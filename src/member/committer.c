@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 #include "member/partition_names.h"
+#include "member/unwritable.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
 
@@ -58,6 +59,19 @@ static void answer_waiters (strand_committer *t, bool out_only,
   }
 }
 
+/* Where all that is done is told, or nothing, such a partition commits nothing
+** more; else a part of it is told. */
+static void publish_unwritable (strand_committer *t, int64_t now_us) {
+  strand_alert *lasts = &t->unwritable;
+  strand_failure problem;
+  if (t->owner->consumer->settings.delivery != STRAND_AT_LEAST_ONCE
+      && strand_unwritable_find(t->owner, &problem))
+    strand_alert_begin(lasts, now_us, STRAND_ALERT_PATIENCE_US);
+  else *lasts = (strand_alert){ 0 };
+  strand_problem_set(t->problem, STRAND_PROBLEM_METADATA,
+                     strand_alert_is_due(lasts, now_us) ? &problem : NULL);
+}
+
 /* For health(). */
 static void publish (strand_committer *t, int64_t now_us) {
   const strand_alert *failing = &t->failing;
@@ -69,6 +83,7 @@ static void publish (strand_committer *t, int64_t now_us) {
   }
   strand_problem_set(t->problem, STRAND_PROBLEM_COMMIT_FAILS,
                      fails ? &problem : NULL);
+  publish_unwritable(t, now_us);
 }
 
 static void note_alert (strand_committer *t, rd_kafka_resp_err_t err,
@@ -165,22 +180,6 @@ static void tell_failed (strand_committer *t, const strand_commit *commit,
   strand_owner_emit(t->owner, &event);
 }
 
-/* Some of what is done is in no commit, and does not fit in one. */
-static bool has_unwritable (const strand_committer *t,
-                            strand_failure *failure) {
-  const strand_partition *p = NULL;
-  strand_partition_names n = { .count = 0 };
-  while ((p = strand_engine_next(t->owner->engine, p)) != NULL) {
-    if (strand_partition_unwritable(p)) strand_partition_names_add(&n, p);
-  }
-  if (n.count == 0) return false;
-  strand_fail(failure, "METADATA_UNWRITABLE",
-              "what is done in %s does not "
-              "fit in the metadata of a commit: see the event",
-              strand_partition_names_end(&n));
-  return true;
-}
-
 /*
 ** Answers
 */
@@ -249,7 +248,8 @@ static void take_success (strand_committer *t, int64_t now_us) {
   if (strand_engine_commit_due(t->owner->engine, now_us) > 0) {
     strand_failure unwritable;
     answer_waiters(t, true,
-                   has_unwritable(t, &unwritable) ? &unwritable : NULL);
+                   strand_unwritable_find(t->owner, &unwritable) ? &unwritable
+                                                                 : NULL);
   }
   go_on(t, now_us);
 }
@@ -348,7 +348,8 @@ static void answer_uncommitted (strand_committer *t) {
   strand_failure unwritable;
   const strand_failure *failure = NULL;
   if (strand_committer_starved(t)) failure = &no_memory;
-  else if (has_unwritable(t, &unwritable)) failure = &unwritable;
+  else if (strand_unwritable_find(t->owner, &unwritable))
+    failure = &unwritable;
   answer_waiters(t, false, failure);
 }
 
@@ -454,7 +455,8 @@ bool strand_committer_waits (const strand_committer *t) {
 }
 
 void strand_committer_forgive (strand_committer *t) {
-  if (!has_unwritable(t, &t->failure)) t->failure.code[0] = '\0';
+  if (!strand_unwritable_find(t->owner, &t->failure))
+    t->failure.code[0] = '\0';
 }
 
 void strand_committer_wait (strand_committer *t, strand_waiter *waiter) {

@@ -38,6 +38,7 @@ typedef struct strand_committer {
   strand_failure failure; /* of the last commit; code "": none */
   strand_alert failing;   /* until one succeeds, or nothing is left of it */
   strand_heard cause;
+  strand_alert unwritable; /* of some partition nothing can be committed */
 } strand_committer;
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
