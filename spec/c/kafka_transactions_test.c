@@ -775,6 +775,25 @@ static void an_unknown_partition_is_waited_for_a_while (void **state) {
   close_fixture(&s);
 }
 
+/* Of several, none begins the others' time anew. */
+static void unknown_partitions_are_waited_for_at_the_same_time (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle_to(&s, "out", 0, 0, 1, 0);
+  handle_to(&s, "two", 0, 1, 1, 0);
+  for (int i = 0; i < 2; i++) {
+    assert_true(plan(&s));
+    holds("01");
+    s.now_us += i * 10000000;
+    refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+    refuse(1, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+    assert_int_equal(s.parked, i * 2);
+  }
+  close_fixture(&s);
+}
+
 static void of_a_batch_each_goes_alone_before_that_is_believed (void **s_) {
   fixture s;
   (void)s_;
@@ -1200,6 +1219,7 @@ int main (void) {
     cmocka_unit_test(what_stands_in_the_way_for_long_is_a_problem),
     cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
     cmocka_unit_test(an_unknown_partition_is_waited_for_a_while),
+    cmocka_unit_test(unknown_partitions_are_waited_for_at_the_same_time),
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
     cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),
     cmocka_unit_test(one_that_may_be_taken_later_is_not_refused),

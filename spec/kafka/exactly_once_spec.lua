@@ -171,6 +171,22 @@ describe("exactly once", function()
     assert.is_true(member.events(events, "renewed", { code = "MSG_SIZE_TOO_LARGE" }) <= 3)
   end)
 
+  it("ends each record whose output is for a partition that is not there, and no others", function()
+    local topic, out = helper.topic(1), { helper.topic(1), helper.topic(1) }
+    local sent = audit.send(topic, 40, function(i)
+      return { key = "key" .. i, value = i <= 2 and ("beyond %d"):format(i) or "" }
+    end)
+    -- They are in one transaction, whose client knows neither topic yet.
+    local consumer, events = member.start(options_of(topic, out, { exhausted = "skip" }))
+    wait_covered(topic, topic, sent, consumer)
+    local report = assert(consumer:close())
+    assert.same({ 2, 38 }, { report.skipped, report.done })
+    local seen, event = member.events(events, "commit_failed")
+    if seen > 0 then assert.matches("Unknown partition", event.reason, 1, true) end
+    assert.same(GOOD, count(out[1], 1, { (unpack or table.unpack)(sent, 3) }))
+    assert.equal(38, #read(out[2], 1))
+  end)
+
   it("makes no larger batches than a topic takes, as soon as its limit is known", function()
     local topic, out = helper.topic(1), { helper.topic(1, { ["max.message.bytes"] = "3000" }) }
     local first = audit.send(topic, 1, keyed)

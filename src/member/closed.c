@@ -131,12 +131,34 @@ static bool flush (strand_transactor *t, strand_closed *c) {
   return !t->client.failed && !is_out(t);
 }
 
+static const strand_staged *first_refused (const strand_closed *c) {
+  for (size_t i = 0; i < c->count; i++)
+    if (c->staged[i]->refused != NULL) return c->staged[i];
+  return NULL;
+}
+
+/* What the client knows nothing of. */
+static void give_reason (strand_closed *c, bool late) {
+  const strand_staged *s = first_refused(c);
+  strand_transaction_answer *a = &c->answer;
+  if (late)
+    snprintf(a->reason, sizeof(a->reason),
+             "outputs were not acknowledged within transaction_timeout");
+  else if (s != NULL)
+    snprintf(a->reason, sizeof(a->reason), "topic '%.150s': %.80s",
+             strand_output_topic(s->refused),
+             rd_kafka_err2str((rd_kafka_resp_err_t)s->err));
+  else
+    snprintf(a->reason, sizeof(a->reason), "%s",
+             atomic_load(&c->abandoned) ? "its partitions were lost"
+                                        : "it was given up");
+}
+
 /* Why it cannot be committed: BEGIN of an open transaction says that, and does
 ** nothing. Where the client knows nothing of it, the abort is ours; what it had
 ** then makes gaps in its sequence, so it is renewed all the same. */
 static strand_transaction_kind why_failed (strand_transactor *t,
                                            strand_closed *c) {
-  bool abandoned = atomic_load(&c->abandoned);
   bool late = !t->client.failed
               && strand_clock_us() >= c->began_us + t->client.timeout_us;
   strand_transaction_make(t->client.handle, STRAND_TRANSACTION_CALL_BEGIN, 0,
@@ -146,10 +168,7 @@ static strand_transaction_kind why_failed (strand_transactor *t,
   memset(&c->answer, 0, sizeof(c->answer));
   c->answer.err = late ? RD_KAFKA_RESP_ERR__TIMED_OUT
                        : RD_KAFKA_RESP_ERR__PARTIAL;
-  snprintf(c->answer.reason, sizeof(c->answer.reason), "%s",
-           late ? "outputs were not acknowledged within transaction_timeout"
-           : abandoned ? "its partitions were lost"
-                       : "it was given up");
+  give_reason(c, late);
   return late ? STRAND_TRANSACTION_LOST : STRAND_TRANSACTION_UNDELIVERED;
 }
 

@@ -129,6 +129,8 @@ typedef struct strand_staged {
   uint32_t open;         /* not acknowledged */
   const strand_output *refused; /* for ever; NULL: none of them */
   int err;                      /* why, librdkafka's code */
+  int64_t awaited_us; /* since then for a partition that is not known; 0: for
+                         none (output_topics.h) */
 } strand_staged;
 
 /* The first by 'link'. NULL: there is none. */
