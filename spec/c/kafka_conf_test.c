@@ -68,6 +68,26 @@ static void a_refused_value_is_never_shown (void **state) {
   assert_null(strstr(failure.message, "hunter2"));
 }
 
+static void a_number_with_something_behind_it_is_refused (void **state) {
+  static const char *const cut[] = { "10s", "6000.5", "6000 ms", "6e3" };
+  static const char *const whole[] = { "6000", "6000\n", "6000.0", "0x1770" };
+  strand_failure failure;
+  size_t i;
+  (void)state;
+  for (i = 0; i < 4; i++) {
+    assert_false(
+      accepted(RD_KAFKA_CONSUMER, "session.timeout.ms", cut[i], &failure));
+    assert_non_null(strstr(failure.message, "'session.timeout.ms': a whole "
+                                            "number without a unit"));
+    assert_true(
+      accepted(RD_KAFKA_CONSUMER, "session.timeout.ms", whole[i], &failure));
+    assert_true(accepted(RD_KAFKA_CONSUMER, "client.id", cut[i], &failure));
+  }
+  assert_false(
+    accepted(RD_KAFKA_PRODUCER, "message.timeout.ms", "30s", &failure));
+  assert_true(accepted(RD_KAFKA_PRODUCER, "linger.ms", "0.5", &failure));
+}
+
 static void versions_that_do_harm_are_refused (void **state) {
   strand_failure failure;
   (void)state;
@@ -208,6 +228,7 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_strand_owns_is_refused_by_name),
     cmocka_unit_test(a_refused_value_is_never_shown),
+    cmocka_unit_test(a_number_with_something_behind_it_is_refused),
     cmocka_unit_test(versions_that_do_harm_are_refused),
     cmocka_unit_test(the_users_setting_wins_and_is_not_dumped),
     cmocka_unit_test(a_property_may_have_another_name),

@@ -4,6 +4,7 @@
 #include "kafka/conf.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -238,14 +239,35 @@ static void fail_property (strand_failure *failure, const strand_property *p,
               text);
 }
 
+/* librdkafka reads "10s" as 10, of whatever unit the property has, and 1.5 as
+** 1: it stops at what is no digit. */
+static bool is_number_cut (const rd_kafka_conf_t *conf,
+                           const strand_property *p) {
+  char stored[32], read[32], *end;
+  size_t size = sizeof(stored);
+  long long number = strtoll(p->value, &end, 0);
+  if (end == p->value || end[strspn(end, " \t\r\n")] == '\0') return false;
+  if (rd_kafka_conf_get(conf, p->name, stored, &size) != RD_KAFKA_CONF_OK)
+    return false;
+  snprintf(read, sizeof(read), "%lld", number);
+  return strcmp(stored, read) == 0
+         && (strtod(p->value, &end) != (double)number || *end != '\0');
+}
+
 static bool set_property (rd_kafka_conf_t *conf, const strand_property *p,
                           strand_failure *failure) {
   char errstr[512];
   errstr[0] = '\0';
   if (rd_kafka_conf_set(conf, p->name, p->value, errstr, sizeof(errstr))
-      == RD_KAFKA_CONF_OK)
-    return true;
-  fail_property(failure, p, errstr);
+      != RD_KAFKA_CONF_OK) {
+    fail_property(failure, p, errstr);
+    return false;
+  }
+  if (!is_number_cut(conf, p)) return true;
+  strand_fail(failure, "OPTION",
+              "option 'kafka': property '%s': a whole number without a unit "
+              "expected",
+              p->name);
   return false;
 }
 
