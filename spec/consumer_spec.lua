@@ -66,6 +66,7 @@ describe("a consumer with a record held and a record failing", function()
     end, consumer)
     local found = by_offset(list)
     for offset = 1, 3 do
+      assert.equal(("%s/0/%d"):format(topic, offset), found[offset].id)
       assert.equal(topic, found[offset].topic)
       assert.equal(0, found[offset].partition)
       assert.is_true(found[offset].age >= 0 and found[offset].age < 60)

@@ -300,7 +300,7 @@ function context:defer() end
 ---@field deadline? number|false            seconds in the handler; none
 ---@field slow_after? number|false          seconds in the handler until that is an event; 10
 ---@field worker_memory? integer            bytes of each worker's Lua state, from 1 MiB; none (not under LuaJIT)
----@field max_metadata? integer     characters, 0 to 1048576; 4096
+---@field max_metadata? integer     characters, 0 to 32767; 4096
 ---@field commit_interval? number   seconds; 5
 ---@field revoke_grace? number      seconds; 5, at most a quarter of max.poll.interval.ms
 ---@field start_timeout? number     seconds; none: start does not wait for the group
@@ -503,6 +503,7 @@ function consumer:report() end
 ---@field oldest_age number?        seconds since the lowest open record was read
 
 ---@class strand.Blocker
+---@field id string                 "topic/partition/offset", as admin:read takes it
 ---@field topic string
 ---@field partition integer
 ---@field offset integer
@@ -510,7 +511,7 @@ function consumer:report() end
 ---@field age number                seconds since it was read
 ---@field attempts integer          calls that have ended, or have passed their deadline
 ---@field reason string?            of the last failure
----@field state "running"|"waiting"|"parked"|"behind"|"buffered"     waiting: for its retry, or its dead letter
+---@field state "running"|"sending"|"waiting"|"parked"|"behind"|"buffered"     sending: what it produced is not acknowledged; waiting: for its retry, or its dead letter
 
 ---A copy of a parked record.
 ---@class strand.Parked

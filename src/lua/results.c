@@ -163,7 +163,9 @@ void strand_push_stats (lua_State *L, const strand_stats *stats) {
 */
 
 static void push_blocker (lua_State *L, const strand_blocker *b) {
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 9);
+  strand_push_record_id(L, b->topic, b->partition, b->offset);
+  lua_setfield(L, -2, "id");
   strand_set_text(L, "topic", b->topic);
   strand_set_integer(L, "partition", b->partition);
   strand_set_integer(L, "offset", b->offset);

@@ -90,13 +90,12 @@ static int push_headers (lua_State *L, const strand_record *r) {
   return 1;
 }
 
-static int push_id (lua_State *L, const char *topic, int32_t partition,
-                    int64_t offset) {
+void strand_push_record_id (lua_State *L, const char *topic, int32_t partition,
+                            int64_t offset) {
   char id[ID_MAX + 1];
   snprintf(id, sizeof(id), "%s/%" PRId32 "/%" PRId64, topic, partition,
            offset);
   lua_pushstring(L, id);
-  return 1;
 }
 
 static int push_timestamp (lua_State *L, const strand_record *r) {
@@ -152,8 +151,9 @@ static int push_field (lua_State *L, const strand_record *r,
       lua_pushinteger(L, strand_partition_index(p));
       return 1;
     case STRAND_FIELD_ID:
-      return push_id(L, strand_partition_topic(p), strand_partition_index(p),
-                     r->offset);
+      strand_push_record_id(L, strand_partition_topic(p),
+                            strand_partition_index(p), r->offset);
+      return 1;
     default: return push_own(L, r, field);
   }
 }
@@ -170,7 +170,7 @@ void strand_push_record (lua_State *L, const strand_record *r,
   lua_setfield(L, -2, names[STRAND_FIELD_TOPIC]);
   lua_pushinteger(L, partition);
   lua_setfield(L, -2, names[STRAND_FIELD_PARTITION]);
-  push_id(L, topic, partition, r->offset);
+  strand_push_record_id(L, topic, partition, r->offset);
   lua_setfield(L, -2, names[STRAND_FIELD_ID]);
 }
 

@@ -71,6 +71,9 @@ typedef struct strand_record_userdata {
 
 /* Pushes a list of { name, value } of packed headers (core/record.h). */
 void strand_push_headers (lua_State *L, const char *packed, uint32_t length);
+/* Pushes "topic/partition/offset". */
+void strand_push_record_id (lua_State *L, const char *topic, int32_t partition,
+                            int64_t offset);
 /* Pushes a plain table with all that 'r' has. */
 void strand_push_record (lua_State *L, const strand_record *r,
                          const char *topic, int32_t partition);
