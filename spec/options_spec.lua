@@ -251,7 +251,9 @@ describe("a wrong consumer option", function()
       "option 'topics[1]': a pattern of at most 1024 characters expected, got 1025" },
     { valid { topics = {} }, "option 'topics': list of topic names and ^patterns expected, "
       .. "got an empty one" },
-    { valid { topics = { a = "b" } }, "option 'topics': list of" },
+    { valid { topics = { "a\0b" } }, "option 'topics[1]': 'a\\x00b' is no name of a topic" },
+    { valid { topics = { a = "b" } }, "option 'topics': list of topic names and ^patterns expected, "
+      .. "got a table with names or holes" },
     { valid { topics = { "a", nil, "b" } }, "option 'topics': list of" },
     { valid { topics = { "a", "a" } }, "option 'topics[2]': 'a' stands there twice" },
     { valid { topics = { "a b" } }, "option 'topics[1]': 'a b' is no name of a topic" },
@@ -331,6 +333,8 @@ describe("a property of librdkafka", function()
       "option 'kafka[\"client.id\"]': string, number or boolean expected, got a table" },
     { kafka { ["client.id"] = "a\0b" }, "option 'kafka[\"client.id\"]': a zero byte inside" },
     { kafka { ["fetch.min.bytes"] = 0 / 0 }, "string, number or boolean expected, got nan" },
+    { kafka { ["bootstrap.servers"] = "" },
+      "option 'kafka[\"bootstrap.servers\"]': string expected, got an empty one" },
   })
 
   for _, name in ipairs { "enable.auto.commit", "enable.auto.offset.store", "opaque",

@@ -76,7 +76,8 @@ function properties.kind(kind)
   kind.check = function(self, given, label)
     if type(given) ~= "table" then schema.expected(label, self.shape, given) end
     for _, name in ipairs(self.needed) do
-      if given[name] == nil or given[name] == "" then
+      if given[name] == "" then schema.fail(schema.item(label, name), "string expected, got an empty one") end
+      if given[name] == nil then
         schema.fail(label, ("'%s' is required%s"):format(name, instead(given, name)))
       end
     end

@@ -64,10 +64,14 @@ end
 
 local LONGEST_SHOWN = 256
 
+local function escaped(byte)
+  return ("\\x%02x"):format(byte:byte())
+end
+
 -- A name that the caller gave, as messages show it: a megabyte is cut, and not
--- within a character.
+-- within a character; at a zero byte an interpreter would end the message.
 function schema.shown(name)
-  local text = tostring(name)
+  local text = tostring(name):gsub("[%z\1-\31\127]", escaped)
   if #text <= LONGEST_SHOWN then return text end
   local start = text:sub(1, LONGEST_SHOWN):gsub("[\194-\244][\128-\191]*$", "")
   return ("%s... (%d bytes)"):format(start, #text)
@@ -94,6 +98,14 @@ function schema.list_length(t)
     count = count + 1
   end
   return count == #t and count or nil
+end
+
+-- The length of what is to be a list.
+function schema.check_list(given, label, shape)
+  if type(given) ~= "table" then expected(label, shape, given) end
+  local count = schema.list_length(given)
+  if not count then fail(label, shape .. " expected, got a table with names or holes") end
+  return count
 end
 
 -- Near misses ---------------------------------------------------------------

@@ -50,8 +50,7 @@ local function check_name_or_pattern(name, label)
 end
 
 local function check_list(kind, given, label)
-  local count = type(given) == "table" and schema.list_length(given)
-  if not count then schema.expected(label, kind.shape, given) end
+  local count = schema.check_list(given, label, kind.shape)
   if count == 0 and not kind.may_be_empty then
     schema.fail(label, kind.shape .. " expected, got an empty one")
   end

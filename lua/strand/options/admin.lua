@@ -67,8 +67,7 @@ local LAST_BROKER = 2 ^ 31 - 1
 -- A list of what 'check_item' takes, each once.
 local function list(kind)
   kind.check = function(self, given, label)
-    local count = type(given) == "table" and schema.list_length(given)
-    if not count then schema.expected(label, self.shape, given) end
+    local count = schema.check_list(given, label, self.shape)
     if count == 0 then schema.fail(label, self.shape .. " expected, got an empty one") end
     local result, seen = {}, {}
     for i = 1, count do
@@ -180,8 +179,7 @@ local PLACES = "list of { topic, partition, offset }"
 
 -- -> a list of these, each partition once
 local function check_places(given, label)
-  local count = type(given) == "table" and schema.list_length(given)
-  if not count then schema.expected(label, PLACES, given) end
+  local count = schema.check_list(given, label, PLACES)
   if count == 0 then schema.fail(label, PLACES .. " expected, got an empty one") end
   local result, seen = {}, {}
   for i = 1, count do

@@ -66,8 +66,7 @@ end
 
 -- -> flat records, in their order
 local function check_records(given, only_topic)
-  local count = type(given) == "table" and schema.list_length(given)
-  if not count then schema.expected(LABEL, "list of records", given) end
+  local count = schema.check_list(given, LABEL, "list of records")
   local list, last = {}, {}
   for i = 1, count do
     local label = schema.item(LABEL, i)

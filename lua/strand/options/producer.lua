@@ -146,8 +146,7 @@ end
 
 -- -> list of checked records
 function producer.send_batch(given, open)
-  local count = type(given) == "table" and schema.list_length(given)
-  if not count then schema.expected("argument 'records'", "list of records", given) end
+  local count = schema.check_list(given, "argument 'records'", "list of records")
   local list = {}
   for i = 1, count do
     list[i] = check_record(record, given[i], open, schema.item("argument 'records'", i))
