@@ -39,12 +39,11 @@ local ERROR, WARNING = 3, 4
 -- rings are bounded and count what they drop.
 local KEPT_MOST = 1000
 
-local LEVELS = { [0] = "emergency", "alert", "critical", "error", "warning", "notice",
-  "info", "debug" }
-
+-- In the form of the lines that C writes.
 local function write_log(level, facility, message)
   if level > WARNING then return end
-  io.stderr:write(("strand: %s: %s: %s\n"):format(LEVELS[level] or level, facility, message))
+  io.stderr:write(("%s strand %s: %s: %s\n"):format(os.date "!%Y-%m-%dT%H:%M:%SZ",
+    level < WARNING and "error" or "warning", facility, message))
 end
 
 -- A callback may raise anything, also what raises when it is made text.
