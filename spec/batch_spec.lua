@@ -305,9 +305,9 @@ modes.each(describe, "a batch", function(mode)
       assert.equal("HANDLER", code)
       return message
     end
-    assert.matches("has a 'handle', which is called without option 'batch'",
+    assert.matches("has a 'handle' and no 'handle_batch', which is called with option 'batch'",
       start("handle", { size = 2 }))
-    assert.matches("has a 'handle_batch', which is called with option 'batch'",
+    assert.matches("has a 'handle_batch' and no 'handle', which is called without option 'batch'",
       start("handle_batch", nil))
   end)
 

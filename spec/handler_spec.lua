@@ -306,18 +306,22 @@ describe("a handler that does not load", function()
     batch = "return { handle_batch = print }",
     bad_setup = "return { handle = print, setup = 5 }",
     failing_setup = "return { handle = print, setup = function(a) error('no database ' .. a) end }",
+    no_setup = "return { handle = print, setup = function() return nil, 'no key' end }",
+    false_setup = "return { handle = print, setup = function() return false end }",
     exit = "os.exit(3)",
     outcome = "error(require 'strand'.stop())",
   }
   local wanted = {
     missing = "module '%1' not found",
     broken = "unexpected symbol", -- or near 'return'
-    number = "gives a number, function or table expected",
-    nothing = "gives a boolean, function or table expected",
+    number = "returns a number; a function, or a table with 'handle', expected",
+    nothing = "returns nothing, or a boolean; a function, or a table with 'handle', expected",
     no_handle = "is a table without a function 'handle'",
-    batch = "has a 'handle_batch', which is called with option 'batch'",
+    batch = "has a 'handle_batch' and no 'handle', which is called without option 'batch'",
     bad_setup = "'setup' of the module is a number, function expected",
     failing_setup = "error in setup: .*no database 7; stack traceback:.*in function",
+    no_setup = "setup failed: no key$",
+    false_setup = "setup failed: it returned false$",
     exit = "os.exit%(%) in a worker",
     outcome = "strand.Outcome",
   }

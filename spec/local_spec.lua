@@ -125,8 +125,16 @@ describe("a consumer without workers", function()
     for handler, message in pairs {
       ["spec.no.module"] = "module 'spec.no.module' not found",
       ["spec.local.broken"] = "error in setup: .*not today",
-      ["spec.local.batch"] = "the module has a 'handle_batch', which is called with option 'batch'",
+      ["spec.local.batch"] = "has a 'handle_batch' and no 'handle', which is called without option",
+      ["spec.local.nothing"] = "returns nothing, or a boolean; a function, or a table with 'handle'",
+      ["spec.local.no_setup"] = "setup failed: no key$",
+      ["spec.local.false_setup"] = "setup failed: it returned false$",
     } do
+      package.loaded["spec.local.nothing"] = true
+      package.loaded["spec.local.no_setup"] = { handle = print,
+        setup = function() return nil, "no key" end }
+      package.loaded["spec.local.false_setup"] = { handle = print,
+        setup = function() return false end }
       package.loaded["spec.local.broken"] = { setup = function() error "not today" end,
         handle = print }
       package.loaded["spec.local.batch"] = { handle_batch = print }

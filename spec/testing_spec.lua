@@ -103,6 +103,8 @@ describe("strand.testing.run", function()
       testing.run, 3, record)
     raises("the module is a table without a function 'handle'", testing.run, {}, record)
     raises("'handle_batch', which takes a list", testing.run, { handle_batch = print }, record)
+    raises("setup failed: no key", testing.run,
+      { handle = print, setup = function() return nil, "no key" end }, record)
     raises("'setup' of the module is a number", testing.run,
       { handle = print, setup = 7 }, record)
     raises("argument 'record': a record of strand.testing.record", testing.run, print, {})

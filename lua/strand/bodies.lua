@@ -237,12 +237,13 @@ local function handle_of(module, route)
   if type(module) == "function" then
     return module
   elseif type(module) ~= "table" then
-    fail(route.name, "the module gives a %s, function or table expected", type(module))
+    fail(route.name, "the module returns %s %s; a function, or a table with '%s', expected",
+      type(module) == "boolean" and "nothing, or a" or "a", type(module), key)
   elseif type(module[key]) == "function" then
     return module[key]
   elseif module[other] ~= nil then
-    fail(route.name, "the module has a '%s', which is called %s option 'batch'", other,
-      route.batch and "without" or "with")
+    fail(route.name, "the module has a '%s' and no '%s', which is called %s option 'batch'",
+      other, key, route.batch and "with" or "without")
   end
   fail(route.name, "the module is a table without a function '%s'", key)
 end
@@ -339,8 +340,13 @@ local function set_up(self, name, module)
   if type(module) ~= "table" then return end
   local setup, teardown = optional(module, name, "setup"), optional(module, name, "teardown")
   if setup then
-    local ok, problem = call_waiting(self, function() setup(self.args) end, self.core.traceback)
+    local given, reason
+    local ok, problem = call_waiting(self, function() given, reason = setup(self.args) end,
+      self.core.traceback)
     if not ok then fail(name, "error in setup: %s", text_of(problem)) end
+    if given == false or given == nil and reason ~= nil then
+      fail(name, "setup failed: %s", reason == nil and "it returned false" or text_of(reason))
+    end
   end
   if teardown then self.teardowns[#self.teardowns + 1] = teardown end
 end

@@ -179,7 +179,12 @@ local function prepare(module, args)
   if before and rawequal(before.args, args) then return end
   set_up[module] = nil
   if before and teardown then teardown() end
-  if setup then setup(args) end
+  if setup then
+    local given, reason = setup(args)
+    if given == false or given == nil and reason ~= nil then
+      schema.raise("setup failed: " .. tostring(reason == nil and "it returned false" or reason))
+    end
+  end
   set_up[module] = { args = args }
 end
 

@@ -141,17 +141,18 @@ static void push_handle (lua_State *L, const char *module, bool batch) {
   }
   if (!lua_istable(L, -1))
     luaL_error(L,
-               "handler '%s': the module gives a %s, function or table "
-               "expected",
-               module, luaL_typename(L, -1));
+               "handler '%s': the module returns %s %s; a function, or a "
+               "table with '%s', expected",
+               module, lua_isboolean(L, -1) ? "nothing, or a" : "a",
+               luaL_typename(L, -1), names[batch]);
   lua_getfield(L, -1, names[batch]);
   if (lua_isfunction(L, -1)) return;
   lua_getfield(L, -2, names[!batch]);
   if (!lua_isnil(L, -1))
     luaL_error(L,
-               "handler '%s': the module has a '%s', which is called %s "
-               "option 'batch'",
-               module, names[!batch], batch ? "without" : "with");
+               "handler '%s': the module has a '%s' and no '%s', which is "
+               "called %s option 'batch'",
+               module, names[!batch], names[batch], batch ? "with" : "without");
   luaL_error(L,
              "handler '%s': the module is a table without a function "
              "'%s'",
@@ -165,6 +166,27 @@ static void push_module (lua_State *L, const char *name) {
   if (lua_pcall(L, 1, 1, 0) != 0) raise_handler(L, name);
 }
 
+/* Calls the setup on top, and pops it. As of a handler, false, or nil with a
+** reason, is a failure. */
+static void call_setup (lua_State *L, const char *name, int args) {
+  strand_push_traceback(L, false);
+  lua_insert(L, -2);
+  lua_pushvalue(L, args);
+  if (lua_pcall(L, 1, 2, -3) != 0) {
+    strand_push_reason(L, -1, STRAND_REASON_MAX);
+    luaL_error(L, "handler '%s': error in setup: %s", name,
+               lua_tostring(L, -1));
+  }
+  if (!lua_toboolean(L, -2)
+      && (lua_isboolean(L, -2) || !lua_isnil(L, -1))) {
+    if (lua_isnil(L, -1)) lua_pushliteral(L, "it returned false");
+    strand_push_reason(L, -1, STRAND_REASON_MAX);
+    luaL_error(L, "handler '%s': setup failed: %s", name,
+               lua_tostring(L, -1));
+  }
+  lua_pop(L, 3); /* the traceback too */
+}
+
 /* The module's value is on top. */
 static void set_up_module (lua_State *L, const char *name, int args,
                            int teardowns) {
@@ -175,17 +197,8 @@ static void set_up_module (lua_State *L, const char *name, int args,
   lua_pushboolean(L, 0); /* its place is there before setup has run */
   lua_rawseti(L, teardowns, place);
   push_optional(L, name, "setup");
-  if (lua_isfunction(L, -1)) {
-    strand_push_traceback(L, false);
-    lua_insert(L, -2);
-    lua_pushvalue(L, args);
-    if (lua_pcall(L, 1, 0, -3) != 0) {
-      strand_push_reason(L, -1, STRAND_REASON_MAX);
-      luaL_error(L, "handler '%s': error in setup: %s", name,
-                 lua_tostring(L, -1));
-    }
-  }
-  lua_pop(L, 1); /* the traceback, or nil */
+  if (lua_isfunction(L, -1)) call_setup(L, name, args);
+  else lua_pop(L, 1);
   lua_insert(L, -2);
   if (lua_isnil(L, -1)) lua_pop(L, 1);
   else lua_rawseti(L, teardowns, place);
