@@ -511,7 +511,8 @@ function consumer:report() end
 ---@field age number                seconds since it was read
 ---@field attempts integer          calls that have ended, or have passed their deadline
 ---@field reason string?            of the last failure
----@field state "running"|"sending"|"waiting"|"parked"|"behind"|"buffered"     sending: what it produced is not acknowledged; waiting: for its retry, or its dead letter
+---sending: what it produced is not acknowledged; waiting: for its retry, or its dead letter
+---@field state "running"|"sending"|"waiting"|"parked"|"behind"|"buffered"
 
 ---A copy of a parked record.
 ---@class strand.Parked

@@ -152,7 +152,8 @@ static void push_handle (lua_State *L, const char *module, bool batch) {
     luaL_error(L,
                "handler '%s': the module has a '%s' and no '%s', which is "
                "called %s option 'batch'",
-               module, names[!batch], names[batch], batch ? "with" : "without");
+               module, names[!batch], names[batch],
+               batch ? "with" : "without");
   luaL_error(L,
              "handler '%s': the module is a table without a function "
              "'%s'",
@@ -177,12 +178,10 @@ static void call_setup (lua_State *L, const char *name, int args) {
     luaL_error(L, "handler '%s': error in setup: %s", name,
                lua_tostring(L, -1));
   }
-  if (!lua_toboolean(L, -2)
-      && (lua_isboolean(L, -2) || !lua_isnil(L, -1))) {
+  if (!lua_toboolean(L, -2) && (lua_isboolean(L, -2) || !lua_isnil(L, -1))) {
     if (lua_isnil(L, -1)) lua_pushliteral(L, "it returned false");
     strand_push_reason(L, -1, STRAND_REASON_MAX);
-    luaL_error(L, "handler '%s': setup failed: %s", name,
-               lua_tostring(L, -1));
+    luaL_error(L, "handler '%s': setup failed: %s", name, lua_tostring(L, -1));
   }
   lua_pop(L, 3); /* the traceback too */
 }
