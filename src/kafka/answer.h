@@ -17,4 +17,10 @@
 rd_kafka_event_t *strand_answer_wait (rd_kafka_queue_t *answers, int *left_ms,
                                       const atomic_bool *hurried);
 
+/* Of what is asked in slices, anew each time: the next is twice as long, or all
+** that is left where the one after it would be less. */
+static inline int strand_answer_next_slice (int slice_ms, int left_ms) {
+  return left_ms - slice_ms * 2 >= slice_ms * 2 ? slice_ms * 2 : left_ms;
+}
+
 #endif

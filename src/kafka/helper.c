@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/thread.h"
+#include "kafka/answer.h"
 #include "kafka/committed.h"
 #include "kafka/conf.h"
 #include "kafka/leader_offsets.h"
@@ -113,8 +114,7 @@ static rd_kafka_resp_err_t wait_for (strand_helper *h, strand_call *call,
     timeout_ms -= slice;
     if (took_ms + 1 < slice || timeout_ms <= 0 || atomic_load(&h->hurried))
       return err;
-    slice *= 2; /* and what is less than half of the rest is worth nothing */
-    if (timeout_ms - slice < slice) slice = timeout_ms;
+    slice = strand_answer_next_slice(slice, timeout_ms);
   }
 }
 

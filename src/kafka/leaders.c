@@ -13,11 +13,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "kafka/answer.h"
 #include "kafka/errors.h"
 #include "kafka/leader_offsets.h"
 
 #define ASK_MS 2000
-#define SLICE_MS 250       /* the first; see next_slice */
+#define SLICE_MS 250       /* the first */
 #define ASK_ALL_US 6000000 /* of several that do not answer */
 
 typedef struct inquiry {
@@ -53,11 +54,6 @@ static int32_t leader_of (const struct rd_kafka_metadata *all,
   return -1;
 }
 
-/* Twice as long, or all that is left where the one after it would be less. */
-static int next_slice (int slice, int left_ms) {
-  return left_ms - slice * 2 >= slice * 2 ? slice * 2 : left_ms;
-}
-
 /* For the start: of the end a leader that was elected while copies are
 ** missing says LEADER_NOT_AVAILABLE, until they are back (Kafka 4.1). */
 static rd_kafka_resp_err_t ask_once (const inquiry *q,
@@ -86,7 +82,7 @@ static rd_kafka_resp_err_t ask_leader (const inquiry *q,
     if (atomic_load(q->hurried)) return RD_KAFKA_RESP_ERR__IN_PROGRESS;
     left_ms -= slice;
     if (left_ms <= 0) return err;
-    slice = next_slice(slice, left_ms);
+    slice = strand_answer_next_slice(slice, left_ms);
   }
 }
 
@@ -109,7 +105,7 @@ static rd_kafka_resp_err_t ask_metadata (inquiry *q) {
   rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__DESTROY;
   int left_ms = ASK_MS;
   for (int slice = SLICE_MS; left_ms > 0 && !atomic_load(q->hurried);
-       slice = next_slice(slice, left_ms)) {
+       slice = strand_answer_next_slice(slice, left_ms)) {
     err = rd_kafka_metadata(q->client, 0, NULL, &q->all, slice);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) return err;
     left_ms -= slice;
