@@ -110,7 +110,7 @@ static void end_by (strand_transactor *t,
   end(t, strand_code_of(answer->err, code, sizeof(code)), answer->reason);
 }
 
-static bool is_ended (strand_transactor *t) {
+static bool is_finished (strand_transactor *t) {
   bool ended;
   strand_lock_take(&t->lock);
   ended = t->stopping || t->ended;
@@ -197,7 +197,7 @@ static void replace_client (strand_transactor *t, long batch_size) {
 
 /* There is a client that may begin a transaction. False: none will. */
 bool strand_transactor_make_ready (strand_transactor *t, long batch_size) {
-  while (!is_ended(t)) {
+  while (!is_finished(t)) {
     bool fits = t->client.handle != NULL && !t->spent
                 && t->client.batch_size == batch_size;
     if (fits && t->has_id && t->same) return true;
@@ -341,7 +341,7 @@ static bool renew_early (strand_transactor *t) {
   strand_lock_take(&t->lock);
   batch_size = t->next_size;
   strand_lock_release(&t->lock);
-  if (!t->spent || batch_size < 0 || is_ended(t)) return false;
+  if (!t->spent || batch_size < 0 || is_finished(t)) return false;
   strand_transactor_make_ready(t, batch_size);
   return true;
 }
