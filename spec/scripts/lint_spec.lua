@@ -114,20 +114,30 @@ describe("lint", function()
   it("refuses an invariant that is not asserted", function()
     local path = place .. "/src/base/waker.c"
     helper.write(path, (helper.read(path):gsub("/%* %(2%) %*/", "")))
-    refuses("invariants", "src/base/waker.c: asserts (1), its header has (1) (2)")
+    refuses("invariants", "src/base/waker.h: a check asserts (1), the header has (1) (2)")
   end)
 
   it("refuses a header above the engine with a number that nobody asserts", function()
     local path = place .. "/src/shared/bell.h"
     helper.write(path, (helper.read(path):gsub("Protocol:", "Invariants:")))
-    refuses("invariants", "src/shared/bell.c: asserts , its header has (1)")
+    refuses("invariants", "src/shared/bell.h: a check asserts none, the header has (1)")
   end)
 
   it("refuses one of the engine that is not asserted", function()
     local path = place .. "/src/core/check.c"
     helper.write(path, (helper.read(path):gsub("/%* %(8%) %*/", "")))
-    refuses("invariants", "src/core/check.c: asserts (1) (2) (3) (4) (5) (6) (7) (9), "
-      .. "its header has (1) (2) (3) (4) (5) (6) (7) (8) (9)")
+    refuses("invariants", "src/core/engine.h: a check asserts (1) (2) (3) (4) (5) (6) (7) (9), "
+      .. "the header has (1) (2) (3) (4) (5) (6) (7) (8) (9)")
+  end)
+
+  it("refuses an invariant that is asserted somewhere else than in a check", function()
+    local path = place .. "/src/base/waker.c"
+    helper.write(path, (helper.read(path):gsub("strand_waker_check %(", "strand_waker_inspect (")))
+    refuses("invariants", "src/base/waker.h: a check asserts none, the header has (1) (2)")
+    add("src/base/waker.c", "void strand_waker_check (const strand_waker *w) {\n"
+      .. "  strand_waker_inspect(w);\n}")
+    local printed, status = lint "invariants"
+    assert.equal(0, status, printed)
   end)
 
   it("takes no comment for an assert", function()
@@ -135,8 +145,8 @@ describe("lint", function()
     header = helper.read(path):gsub("%*%* Thread", "** Invariants:\n**   (1) Some.\n**\n** Thread")
     helper.write(path, header)
     add("src/codec/utf8.c", "/* (1) */ static int count; /* (1) */")
-    refuses("invariants", "src/codec/utf8.c: asserts , its header has (1)")
-    add("src/codec/utf8.c", "static void f (void) { assert(count); /* (1) */ }")
+    refuses("invariants", "src/codec/utf8.h: a check asserts none, the header has (1)")
+    add("src/codec/utf8.c", "static void check (void) { assert(count); /* (1) */ }")
     local printed, status = lint "invariants"
     assert.equal(0, status, printed)
   end)

@@ -58,21 +58,28 @@ static bool make_room (strand_reply *a, size_t length) {
 ** Items
 */
 
+/* After one was added. */
+static void check_added (const strand_reply *a) {
+  (void)a;
+  assert(a->depth <= STRAND_REPLY_DEPTH); /* (1) */
+  assert(!a->failed);                     /* (2) */
+}
+
 static void add (strand_reply *a, strand_reply_item item) {
   strand_reply_item *to = new_item(a);
   if (to == NULL) return;
-  assert(!a->failed); /* (2) */
   *to = item;
+  check_added(a);
 }
 
 void strand_reply_open (strand_reply *a, const char *name) {
-  assert(a->depth < STRAND_REPLY_DEPTH); /* (1) */
+  assert(a->depth < STRAND_REPLY_DEPTH);
   a->depth++;
   add(a, (strand_reply_item){ .kind = STRAND_REPLY_OPEN, .name = name });
 }
 
 void strand_reply_close (strand_reply *a) {
-  assert(a->depth > 0); /* (1) */
+  assert(a->depth > 0);
   a->depth--;
   add(a, (strand_reply_item){ .kind = STRAND_REPLY_CLOSE });
 }

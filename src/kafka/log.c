@@ -26,12 +26,28 @@ struct strand_log {
   strand_log_line *lines[STRAND_LOG_LINES_MAX];
 };
 
+#ifndef NDEBUG
+static bool is_plain (const char *text) {
+  while (*text >= 0x20 && *text < 0x7f) text++;
+  return *text == '\0';
+}
+
+/* The newest: all others were that once. */
+static bool newest_is_plain (const strand_log *log) {
+  int last = (log->first + log->count - 1) % STRAND_LOG_LINES_MAX;
+  return log->count == 0
+         || (is_plain(log->lines[last]->facility)
+             && is_plain(log->lines[last]->text));
+}
+#endif
+
 /* With the lock, after a change. */
 static void check_locked (const strand_log *log) {
   (void)log;
   assert(log->count >= 0 && log->count <= STRAND_LOG_LINES_MAX); /* (1) */
   assert(log->first >= 0 && log->first < STRAND_LOG_LINES_MAX);  /* (1) */
   assert(log->dropped >= 0);                                     /* (1) */
+  assert(newest_is_plain(log));                                  /* (2) */
   assert(log->references > 0);                                   /* (3) */
 }
 
@@ -108,13 +124,6 @@ static void line_fill (strand_log_line *line, int level, const char *facility,
                     strlen(facility));
   strand_log_escape(line->text, sizeof(line->text), text, length);
 }
-
-#ifndef NDEBUG
-static bool is_plain (const char *text) {
-  while (*text >= 0x20 && *text < 0x7f) text++;
-  return *text == '\0';
-}
-#endif
 
 static void put_time (char *to, size_t size) {
   struct timespec now;
@@ -195,7 +204,6 @@ int strand_log_pop (strand_log *log, strand_log_line *line) {
   check_locked(log);
   strand_lock_release(&log->lock);
   if (oldest == NULL) return 0;
-  assert(is_plain(oldest->facility) && is_plain(oldest->text)); /* (2) */
   *line = *oldest;
   free(oldest);
   return 1;

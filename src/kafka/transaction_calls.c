@@ -95,6 +95,12 @@ static void check_locked (const strand_transaction_calls *calls) {
   (void)out;
 }
 
+/* The same, before one is asked for. */
+static void check_none_locked (const strand_transaction_calls *calls) {
+  check_locked(calls);
+  assert(calls->call == STRAND_TRANSACTION_CALL_NONE); /* (1) */
+}
+
 strand_transaction_calls *strand_transaction_calls_new (rd_kafka_t *client,
                                                         int wake_fd) {
   strand_transaction_calls *calls = calloc(1, sizeof(*calls));
@@ -175,7 +181,7 @@ bool strand_transaction_calls_ask (strand_transaction_calls *calls,
     calls->running = strand_thread_start(&calls->thread, run, calls);
   if (!calls->running) return false;
   strand_lock_take(&calls->lock);
-  assert(calls->call == STRAND_TRANSACTION_CALL_NONE); /* (1) */
+  check_none_locked(calls);
   calls->call = call;
   calls->deadline = deadline;
   check_locked(calls);

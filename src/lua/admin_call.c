@@ -186,12 +186,18 @@ static int fail_memory (lua_State *L) {
   return strand_push_failure(L, &failure);
 }
 
+/* Before another one. */
+static void check (const strand_admin_object *self) {
+  (void)self;
+  assert(self->call == NULL || has_ended(self->call)); /* (1) */
+}
+
 /* The object, the thread and a ticket have it. False and a failure: no thread,
 ** and it is as before. */
 static bool start (strand_admin_object *self, strand_admin_call *c,
                    strand_failure *failure) {
   pthread_t thread;
-  assert(self->call == NULL || has_ended(self->call)); /* (1) */
+  check(self);
   c->wake_fd = fcntl(self->fd, F_DUPFD_CLOEXEC, 0);
   if (c->wake_fd < 0) {
     strand_fail_descriptor(failure, "an admin's eventfd", errno);

@@ -310,8 +310,13 @@ static strand_closed *next_asked (strand_transactor *t) {
   return c;
 }
 
-static void answer (strand_transactor *t, strand_closed *c) {
+static void check_client (const strand_transactor *t) {
+  (void)t;
   assert(!t->spent || t->client.handle == NULL); /* (4) */
+}
+
+static void answer (strand_transactor *t, strand_closed *c) {
+  check_client(t);
   strand_lock_take(&t->lock);
   if (t->ended && c->end == STRAND_CLOSED_ABORTED)
     c->end = STRAND_CLOSED_ENDED;

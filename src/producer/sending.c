@@ -33,6 +33,12 @@ static bool refuse (strand_producer *p, strand_cached_topic *topic,
   return false;
 }
 
+/* After one was taken: only then is it so. */
+static void check_bounds (const strand_producer *p) {
+  (void)p;
+  assert(untaken_most(p) <= p->bounds.max_records); /* (2) */
+}
+
 static bool produce (strand_producer *p, strand_cached_topic *topic,
                      const strand_outgoing *record, void *opaque,
                      strand_failure *failure) {
@@ -45,7 +51,7 @@ static bool produce (strand_producer *p, strand_cached_topic *topic,
   }
   strand_deliveries_sent(&p->deliveries);
   strand_bounds_add(&p->bounds, strand_outgoing_size(record));
-  assert(untaken_most(p) <= p->bounds.max_records); /* (2) */
+  check_bounds(p);
   strand_unacked_sent(&p->unacked, p->client->calls,
                       strand_placement_label(opaque), p->bounds.records == 1);
   if (strand_flushing_is_hurried(&p->flushing))

@@ -35,6 +35,12 @@ static bool adds_up (const strand_staged *s) {
   }
   return bytes == s->bytes && count == s->count;
 }
+
+static bool is_in_order (const strand_staged *s) {
+  while (s != NULL && s->next != NULL && s->index < s->next->index)
+    s = s->next;
+  return s == NULL || s->next == NULL;
+}
 #endif
 
 /* By who has it: when it goes to its owner, and when it goes. */
@@ -113,16 +119,22 @@ void strand_staged_put (strand_staged_slot *slot, strand_staged *staged) {
     slot, &head, staged, memory_order_release, memory_order_relaxed));
 }
 
+/* By the owner: all that it has taken at once. */
+static void check_order (const strand_staged *first) {
+  (void)first;
+  assert(is_in_order(first)); /* (2) */
+}
+
 void strand_staged_take (strand_staged_slot *slot, strand_staged **to) {
   strand_staged *s, *next, *older = NULL;
   if (atomic_load_explicit(slot, memory_order_relaxed) == NULL) return;
   s = atomic_exchange_explicit(slot, NULL, memory_order_acquire);
   for (; s != NULL; s = next) {
     next = s->next;
-    assert(older == NULL || older->index > s->index); /* (2) */
     s->next = older;
     older = s;
   }
+  check_order(older);
   while (*to != NULL) to = &(*to)->next;
   *to = older;
 }

@@ -40,12 +40,21 @@ const strand_parked *strand_ticket_parked (const strand_ticket *ticket) {
   return ticket->parked;
 }
 
+/* With the lock; by who answers, or asks. */
+static void check_locked (const strand_ticket *ticket) {
+  bool answered = ticket->waiting == 0;
+  assert(!answered || ticket->dropped || ticket->of->answers > 0); /* (1) */
+  assert(!answered || !ticket->dropped);                           /* (2) */
+  (void)answered;
+}
+
 strand_answered strand_ticket_answer (strand_ticket *ticket,
                                       const strand_failure *failure) {
   strand_tickets *of = ticket->of;
   strand_answered answered = STRAND_ANSWER_OF_SOME;
   strand_lock_take(&of->lock);
-  assert(ticket->waiting > 0); /* (2) */
+  check_locked(ticket);
+  assert(ticket->waiting > 0);
   if (failure != NULL && ticket->failure.code[0] == '\0') {
     ticket->failure = *failure;
   }
@@ -63,6 +72,7 @@ strand_answered strand_ticket_answer (strand_ticket *ticket,
 int strand_ticket_done (strand_ticket *ticket, strand_failure *failure) {
   int done = 0;
   strand_lock_take(&ticket->of->lock);
+  check_locked(ticket);
   if (ticket->waiting == 0) {
     done = ticket->failure.code[0] == '\0' ? 1 : -1;
     *failure = ticket->failure;
@@ -75,10 +85,10 @@ bool strand_ticket_give_up (strand_ticket *ticket) {
   strand_tickets *of = ticket->of;
   bool answered;
   strand_lock_take(&of->lock);
-  assert(!ticket->dropped); /* (2) */
+  check_locked(ticket);
+  assert(!ticket->dropped);
   ticket->dropped = true;
   answered = ticket->waiting == 0;
-  assert(!answered || of->answers > 0); /* (1) */
   if (answered) of->answers--;
   strand_lock_release(&of->lock);
   return answered;
