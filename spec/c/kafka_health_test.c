@@ -1,6 +1,6 @@
 /*
 ** kafka_health_test.c - what is wrong with the world is in health() when it
-** is told, the worst first, and each trouble ends by its own sign of life
+** is told, the worst first, and each problem ends by its own sign of life
 **
 ** Without a consumer or a broker: a member's parts are called as its owner
 ** does, with errors and answers that a test makes up.

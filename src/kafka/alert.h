@@ -1,5 +1,5 @@
 /*
-** alert.h - a trouble that lasts: when it is told, and told again
+** alert.h - a problem that lasts: when it is told, and told again
 **
 ** Thread: any (whoever has it).
 */
@@ -16,7 +16,7 @@
 #define STRAND_PARTITIONS_NAMED_MAX 8
 #define STRAND_ALERT_PATIENCE_US 10000000
 
-/* Trouble that goes on: told at once (or after 'patience'), then again with
+/* A problem that goes on: told at once (or after 'patience'), then again with
 ** back-off while it lasts. */
 typedef struct strand_alert {
   int64_t since_us; /* 0: none */
@@ -24,7 +24,7 @@ typedef struct strand_alert {
   int64_t wait_us;
 } strand_alert;
 
-/* The last error of a trouble, as it was heard. */
+/* The last error of a problem, as it was heard. */
 typedef struct strand_heard {
   rd_kafka_resp_err_t err; /* 0: none was heard */
   char text[256];

@@ -1,7 +1,7 @@
 /*
 ** health.c - each error, and each sign of life, to the part it is about
 **
-** The consumer goes on trying. Each trouble is told at once (no broker, no
+** The consumer goes on trying. Each problem is told at once (no broker, no
 ** group, no leader: after 10 s, and only when asking fails too), and again
 ** with back-off while it lasts; each ends by its own sign of life: see
 ** health.h.

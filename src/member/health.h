@@ -2,9 +2,9 @@
 ** health.h - what is wrong with the world: each error and each sign of life
 ** to the part that it is about
 **
-** Each trouble is a thing of its own, with its own sign of life:
+** Each problem is a thing of its own, with its own sign of life:
 **
-**   trouble                       part            ends when
+**   problem                       part            ends when
 **   no broker answers             outage.h        any broker answers
 **   the group cannot be joined    outage.h        an assignment comes
 **   a partition's leader is away  outage.h        it is read, or the leader
@@ -18,7 +18,7 @@
 **   commits fail                  committer.h     a commit succeeds, or nothing
 **                                                 is left to commit
 **
-** So no sign of life of one thing hides the trouble of another.
+** So no sign of life of one thing hides the problem of another.
 **
 ** Thread: owner.
 */

@@ -2,7 +2,7 @@
 ** outage.h - no broker answers, the group cannot be joined, or a partition's
 ** leader is away
 **
-**   trouble                       ends when
+**   problem                       ends when
 **   no broker answers             any broker answers, a commit too
 **   the group cannot be joined    an assignment comes
 **   a partition's leader is away  a record or the end of it is read, or its

@@ -13,7 +13,7 @@
 #define PATIENCE_US 10000000 /* without a report, before that is told */
 
 /*
-** Trouble: told at once, and again with back-off while it lasts
+** Problems: told at once, and again with back-off while it lasts
 */
 
 static void tell_text (strand_outbox *o, strand_alert *t, const char *type,

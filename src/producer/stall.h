@@ -11,8 +11,8 @@
 **
 ** A swap turns the two labels over, when nothing wears the old one. So what
 ** wears the old one is older than the last swap, and two counts are enough.
-** What the answer names is no trouble where a record was acknowledged since
-** a record was in doubt. A trouble ends when an answer does not name it, or
+** What the answer names is no problem where a record was acknowledged since
+** a record was in doubt. A problem ends when an answer does not name it, or
 ** when all records of a label were acknowledged. A question comes no sooner
 ** than STRAND_STALL_AGAIN_US after the one before.
 **
