@@ -122,13 +122,16 @@ describe("a broker that lost what it had acknowledged", function()
         context:produce { topic = context.args.out, key = record.key, value = record.value }
       end }
     local function wait_done(count)
-      helper.eventually(LIMIT, function() return consumer:stats().done == count end, consumer)
+      helper.eventually(LIMIT, function() return consumer:stats().done >= count end, consumer)
     end
     for i = 1, 3 do
       send(i, i)
       wait_done(i)
       size = size or size_of(out)
     end
+    -- A broker that is away for longer than a session has the group begin anew: what is in no
+    -- commit by then would be handled again.
+    assert(consumer:commit(LIMIT))
     lose(out, size)
     send(4, 50)
     wait_done(50)
