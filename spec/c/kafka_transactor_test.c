@@ -41,6 +41,7 @@ static struct {
   int64_t slow_us; /* what each call takes */
   bool silent;     /* nothing is reported */
   bool refuses;    /* topic "x": no partition of it may be added */
+  bool flies;      /* what is out comes back into the queue, after a purge */
 } there;
 
 static void note (const char *call) {
@@ -106,6 +107,12 @@ static bool has_refused (void) {
   for (int i = 0; there.refuses && i < there.out_count; i++)
     if (strcmp(strand_output_topic(there.out[i]), "x") == 0) return true;
   return false;
+}
+
+static void purge (void) {
+  if (there.flies) there.silent = true;
+  else there.out_count = 0;
+  there.flies = false;
 }
 
 /* The oldest is reported. */
@@ -178,7 +185,7 @@ committed_call (rd_kafka_topic_partition_list_t *list) {
 #define rd_kafka_consumer_group_metadata(client)                              \
   ((const rd_kafka_consumer_group_metadata_t *)&there)
 #define rd_kafka_outq_len(client) ((void)(client), there.out_count)
-#define rd_kafka_purge(client, how) (there.out_count = 0)
+#define rd_kafka_purge(client, how) ((void)t, purge())
 #define rd_kafka_clusterid(client, ms) strdup("c")
 #define rd_kafka_mem_free(client, p) free(p)
 #define rd_kafka_destroy(client) note("destroy")
@@ -446,6 +453,23 @@ static void a_failed_delivery_costs_the_client (void **state) {
   close_fixture(&s);
 }
 
+/* It comes back after the purge, and is not sent in a transaction that has
+** failed. */
+static void what_was_in_flight_is_not_waited_for (void **state) {
+  fixture s;
+  (void)state;
+  open_ready(&s);
+  close_one(&s, 2);
+  there.flies = true;
+  script("report", 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ' ');
+  script("begin", 1, 0, ' ');
+  script("begin", 1, RD_KAFKA_RESP_ERR__INCONSISTENT, 'a');
+  assert_int_equal(makes(&s), STRAND_CLOSED_ABORTED);
+  calls_are("begin send send begin abort destroy");
+  assert_true(there.now_us < TIMEOUT_US / 10);
+  close_fixture(&s);
+}
+
 /* A partition that may not be added: no record of it is reported before its
 ** own time is over. */
 static void one_that_has_failed_is_not_waited_for (void **state) {
@@ -679,6 +703,7 @@ int main (void) {
     cmocka_unit_test(what_is_answered_is_in_no_client),
     cmocka_unit_test(what_the_group_refuses_keeps_its_client),
     cmocka_unit_test(a_failed_delivery_costs_the_client),
+    cmocka_unit_test(what_was_in_flight_is_not_waited_for),
     cmocka_unit_test(one_that_has_failed_is_not_waited_for),
     cmocka_unit_test(one_topic_alone_is_the_one_that_is_refused),
     cmocka_unit_test(of_several_topics_each_is_tried_alone),

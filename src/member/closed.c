@@ -214,12 +214,20 @@ strand_transactor_try (strand_transactor *t, strand_closed *c,
   return strand_transaction_kind_of(answer);
 }
 
-/* In flight it is not purged: that would leave gaps in the producer's
-** sequence, and librdkafka waits for it too. */
-void strand_transactor_purge (strand_transactor *t, int64_t deadline_us) {
+static void purge_queue (strand_transactor *t) {
   rd_kafka_purge(t->client.handle,
                  RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
+/* In flight it is not purged: that would leave gaps in the producer's
+** sequence, and librdkafka waits for it too. But what was in flight behind an
+** output that is refused comes back into the queue, and is sent no more. */
+void strand_transactor_purge (strand_transactor *t, int64_t deadline_us) {
+  purge_queue(t);
   while (is_out(t) && strand_clock_us() < deadline_us
-         && !strand_transactor_is_stopping(t))
-    strand_transactor_client_serve(&t->client, STRAND_TRANSACTOR_SERVE_MS);
+         && !strand_transactor_is_stopping(t)) {
+    if (!strand_transactor_client_serve(&t->client,
+                                        STRAND_TRANSACTOR_SERVE_MS))
+      purge_queue(t);
+  }
 }
