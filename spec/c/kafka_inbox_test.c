@@ -282,12 +282,12 @@ static void members_take_over_from_each_other (void **state) {
 static void each_member_has_its_part (void **state) {
   (void)state;
   assert_true(strand_inboxes_part(&consumer.inboxes, 2) == 1.0 / THREADS);
-  strand_inboxes_count(&consumer.inboxes, 0, 3);
-  strand_inboxes_count(&consumer.inboxes, 2, 1);
+  strand_inboxes_note_partitions(&consumer.inboxes, 0, 3);
+  strand_inboxes_note_partitions(&consumer.inboxes, 2, 1);
   assert_true(strand_inboxes_part(&consumer.inboxes, 0) == 0.75);
   assert_true(strand_inboxes_part(&consumer.inboxes, 2) == 0.25);
   assert_true(strand_inboxes_part(&consumer.inboxes, 1) == 1.0 / THREADS);
-  strand_inboxes_count(&consumer.inboxes, 0, 0);
+  strand_inboxes_note_partitions(&consumer.inboxes, 0, 0);
   assert_true(strand_inboxes_part(&consumer.inboxes, 2) == 1.0);
 }
 

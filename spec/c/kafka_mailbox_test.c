@@ -432,7 +432,7 @@ static void a_bell_calls_at_its_time (void **state) {
   strand_bell_init(&bell);
   assert_true(strand_bell_open(&bell, &failure));
   readable = (struct pollfd){ .fd = bell.fd, .events = POLLIN };
-  strand_bell_due(&bell, strand_clock_us() + 1000);
+  strand_bell_remind(&bell, strand_clock_us() + 1000);
   assert_int_equal(poll(&readable, 1, LIMIT * 1000), 1);
   strand_bell_close(&bell);
 }

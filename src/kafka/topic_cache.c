@@ -108,9 +108,9 @@ bool strand_cached_topic_want (strand_cached_topic *t, int32_t partitions,
   return true;
 }
 
-/* When it is asked for again after 'now'; 0: never. */
-static double next_due (strand_cached_topic *t, bool known, double now,
-                        double refresh) {
+/* It is asked for again then; 0: never. */
+static double reschedule (strand_cached_topic *t, bool known, double now,
+                          double refresh) {
   double wait = t->wait;
   bool enough = known && t->answer.partitions >= t->at_least;
   if (!enough && now < t->wanted + STRAND_TOPIC_WANTED) {
@@ -131,7 +131,7 @@ void strand_cached_topic_answer (strand_cached_topic *t,
   t->answer.partitions = known ? partitions : 0;
   t->answer.answered = now;
   t->asked = false;
-  t->due = next_due(t, known, now, refresh);
+  t->due = reschedule(t, known, now, refresh);
 }
 
 void strand_cached_topic_limit (strand_cached_topic *t, int64_t bytes,

@@ -122,8 +122,8 @@ static const strand_property defaults[] = {
 };
 
 /* Without an acknowledgement nothing is known to be there. */
-static bool check_acks (strand_outbox *o, rd_kafka_conf_t *conf,
-                        strand_failure *failure) {
+static bool read_acks (strand_outbox *o, rd_kafka_conf_t *conf,
+                       strand_failure *failure) {
   int acks = strand_conf_acks(conf);
   o->all_acks = acks == STRAND_ACKS_ALL;
   if (acks != 0) return true;
@@ -198,7 +198,7 @@ static rd_kafka_conf_t *make_conf (strand_outbox *o, strand_opaque *opaque,
   rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR
                                    | RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH);
   strand_placement_install(conf, &o->placement);
-  if (check_acks(o, conf, failure)) return conf;
+  if (read_acks(o, conf, failure)) return conf;
   rd_kafka_conf_destroy(conf);
   return NULL;
 }

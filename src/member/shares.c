@@ -80,8 +80,8 @@ void strand_shares_take (strand_shares *s, strand_engine_config *config,
 void strand_shares_change (strand_shares *s) {
   strand_engine_stats stats;
   strand_engine_stats_read(s->owner->engine, &stats);
-  strand_inboxes_count(&s->owner->consumer->inboxes, s->owner->index,
-                       stats.partitions);
+  strand_inboxes_note_partitions(&s->owner->consumer->inboxes, s->owner->index,
+                                 stats.partitions);
 }
 
 void strand_shares_check (const strand_shares *s) {
@@ -90,6 +90,6 @@ void strand_shares_check (const strand_shares *s) {
   (void)c;
   strand_engine_stats_read(s->owner->engine, &stats);
   assert(c->inboxes.count == 1 || strand_stop_halts(&c->stop)
-         || strand_inboxes_counted(&c->inboxes, s->owner->index)
+         || strand_inboxes_partitions(&c->inboxes, s->owner->index)
               == stats.partitions); /* (1) */
 }

@@ -55,7 +55,7 @@ void strand_bell_answer (strand_bell *b) {
   if (b->due_us != 0) set_due(b);
 }
 
-void strand_bell_due (strand_bell *b, int64_t due_us) {
+void strand_bell_remind (strand_bell *b, int64_t due_us) {
   if (due_us == b->due_us) return;
   b->due_us = due_us;
   set_due(b);

@@ -40,7 +40,7 @@ void strand_bell_close (strand_bell *b);
 void strand_bell_ring (strand_bell *b);
 /* Thread: worker. It looks now. */
 void strand_bell_answer (strand_bell *b);
-/* Thread: worker. It is to look then; 0: when somebody rings. */
-void strand_bell_due (strand_bell *b, int64_t due_us);
+/* Thread: worker. It is to come then; 0: when somebody rings. */
+void strand_bell_remind (strand_bell *b, int64_t due_us);
 
 #endif

@@ -225,8 +225,8 @@ void strand_inboxes_release (strand_inboxes *in, const strand_orphan *orphan) {
 ** Shares
 */
 
-void strand_inboxes_count (strand_inboxes *in, unsigned index,
-                           size_t partitions) {
+void strand_inboxes_note_partitions (strand_inboxes *in, unsigned index,
+                                     size_t partitions) {
   if (in->count == 1) return;
   strand_lock_take(&in->lock);
   in->partitions += partitions - in->each[index].partitions;
@@ -236,7 +236,7 @@ void strand_inboxes_count (strand_inboxes *in, unsigned index,
   strand_inboxes_wake(in);
 }
 
-size_t strand_inboxes_counted (strand_inboxes *in, unsigned index) {
+size_t strand_inboxes_partitions (strand_inboxes *in, unsigned index) {
   size_t partitions;
   strand_lock_take(&in->lock);
   partitions = in->each[index].partitions;

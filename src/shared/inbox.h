@@ -137,10 +137,10 @@ void strand_inboxes_release (strand_inboxes *in, const strand_orphan *orphan);
 
 /* Thread: owner. The member has so many partitions: that changes each one's
 ** part of the consumer's budgets, and is told. */
-void strand_inboxes_count (strand_inboxes *in, unsigned index,
-                           size_t partitions);
+void strand_inboxes_note_partitions (strand_inboxes *in, unsigned index,
+                                     size_t partitions);
 /* What was told so; kept when there are several. */
-size_t strand_inboxes_counted (strand_inboxes *in, unsigned index);
+size_t strand_inboxes_partitions (strand_inboxes *in, unsigned index);
 /* The member's part of them: by the partitions it has. */
 double strand_inboxes_part (strand_inboxes *in, unsigned index);
 /* Between two turns, in debug builds. */

@@ -131,7 +131,7 @@ bool strand_notifier_add_timer (strand_notifier *p, strand_failure *failure) {
 }
 
 /* Armed again it is not readable any more. */
-void strand_notifier_due (strand_notifier *p, int64_t due_us) {
+void strand_notifier_remind (strand_notifier *p, int64_t due_us) {
   struct itimerspec when = { { 0, 0 }, { 0, 0 } };
   if (p->timer_fd < 0 || due_us == atomic_load(&p->watch.due_us)) return;
   atomic_store(&p->watch.due_us, due_us);

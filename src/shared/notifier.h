@@ -79,10 +79,10 @@ void strand_notifier_work (strand_notifier *p);
 bool strand_notifier_note_work (strand_notifier *p);
 /* Thread: lua. It looks now: whether it was told to. */
 bool strand_notifier_take_work (strand_notifier *p);
-/* Thread: lua. A timer for strand_notifier_due. False and a failure. */
+/* Thread: lua. A timer for strand_notifier_remind. False and a failure. */
 bool strand_notifier_add_timer (strand_notifier *p, strand_failure *failure);
 /* Thread: lua. The descriptor is readable from then on; 0: never. */
-void strand_notifier_due (strand_notifier *p, int64_t due_us);
+void strand_notifier_remind (strand_notifier *p, int64_t due_us);
 
 /* Takes what 'event' owns, and signals. */
 void strand_notifier_event (strand_notifier *p, strand_event *event);

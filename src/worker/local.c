@@ -88,9 +88,9 @@ void strand_local_answer (strand_local *l) {
   if (atomic_load(&c->mailbox.generation) != l->generation) read_limit(l);
 }
 
-void strand_local_due (strand_local *l, int64_t due_us) {
-  if (l->is_worker) strand_bell_due(&l->worker_slot->bell, due_us);
-  else strand_notifier_due(&l->consumer->notifier, due_us);
+void strand_local_remind (strand_local *l, int64_t due_us) {
+  if (l->is_worker) strand_bell_remind(&l->worker_slot->bell, due_us);
+  else strand_notifier_remind(&l->consumer->notifier, due_us);
 }
 
 /*

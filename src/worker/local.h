@@ -67,7 +67,7 @@ void strand_local_recall (const strand_local *l);
 /* It comes now. */
 void strand_local_answer (strand_local *l);
 /* The same as a call, then; 0: no more. */
-void strand_local_due (strand_local *l, int64_t due_us);
+void strand_local_remind (strand_local *l, int64_t due_us);
 /* Of a worker: it begins no more, and nothing runs. */
 static inline bool strand_local_has_ended (const strand_local *l) {
   return l->worker_slot->ends && l->running == 0;

@@ -64,7 +64,7 @@ bool strand_bodies_may_spawn (const strand_seats *p) {
 
 static void set_timer (strand_seats *p, int64_t due_us) {
   p->timer_us = due_us;
-  strand_local_due(&p->local, due_us);
+  strand_local_remind(&p->local, due_us);
 }
 
 /* A timer that is set is not set again: all wait for as long, so none is due

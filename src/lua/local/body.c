@@ -295,7 +295,7 @@ static strand_body *next_to_resume (strand_seats *p, int64_t now_us,
 static void end_turn (strand_seats *p) {
   const strand_sleeper *first = strand_sleepers_first(&p->sleepers);
   strand_local_flush(&p->local);
-  strand_local_due(&p->local, first != NULL ? first->due_us : 0);
+  strand_local_remind(&p->local, first != NULL ? first->due_us : 0);
   if (strand_seats_want_work(p)) strand_local_call(&p->local);
 }
 
