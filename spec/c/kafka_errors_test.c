@@ -32,6 +32,14 @@ static void a_success_is_neither (void **state) {
   assert_false(strand_error_is_final(RD_KAFKA_RESP_ERR_NO_ERROR));
 }
 
+static void no_error_has_the_code_of_none (void **state) {
+  (void)state;
+  assert_int_equal(strand_error_take(NULL), RD_KAFKA_RESP_ERR_NO_ERROR);
+  assert_int_equal(
+    strand_error_take(rd_kafka_error_new(RD_KAFKA_RESP_ERR__STATE, "so")),
+    RD_KAFKA_RESP_ERR__STATE);
+}
+
 /* A commit that is refused for good must not be repeated as if it passed. */
 static void a_refusal_is_not_for_later (void **state) {
   static const rd_kafka_resp_err_t errs[] = {
@@ -70,6 +78,7 @@ int main (void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_may_work_later_is_never_final),
     cmocka_unit_test(a_success_is_neither),
+    cmocka_unit_test(no_error_has_the_code_of_none),
     cmocka_unit_test(a_refusal_is_not_for_later),
     cmocka_unit_test(codes_are_librdkafkas_without_underscore),
   };

@@ -96,6 +96,14 @@ bool strand_error_is_no_topic (rd_kafka_resp_err_t err) {
          || err == RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
 }
 
+rd_kafka_resp_err_t strand_error_take (rd_kafka_error_t *error) {
+  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (error == NULL) return err;
+  err = rd_kafka_error_code(error);
+  rd_kafka_error_destroy(error);
+  return err;
+}
+
 const char *strand_code_of (rd_kafka_resp_err_t err, char *buf, size_t size) {
   const char *name = rd_kafka_err2name(err);
   size_t at = 0;

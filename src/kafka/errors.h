@@ -39,6 +39,9 @@ typedef enum strand_error_kind {
 
 strand_error_kind strand_error_kind_of (rd_kafka_resp_err_t err);
 
+/* Takes 'error': its code. NULL: there is none. */
+rd_kafka_resp_err_t strand_error_take (rd_kafka_error_t *error);
+
 /* Of a request as a whole: it was not carried out, or nobody knows, and the
 ** same again may work. Nothing is said of a part of it. */
 bool strand_error_is_later (rd_kafka_resp_err_t err);

@@ -11,6 +11,7 @@
 #include "kafka/answer.h"
 #include "kafka/committed.h"
 #include "kafka/conf.h"
+#include "kafka/errors.h"
 #include "kafka/leader_offsets.h"
 #include "kafka/leaders.h"
 
@@ -86,13 +87,8 @@ static int seek_timeout (void) {
 }
 
 static rd_kafka_resp_err_t seek (rd_kafka_t *client, strand_call *call) {
-  rd_kafka_error_t *error = rd_kafka_seek_partitions(client, call->list,
-                                                     seek_timeout());
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  if (error != NULL) {
-    err = rd_kafka_error_code(error);
-    rd_kafka_error_destroy(error);
-  }
+  rd_kafka_resp_err_t err = strand_error_take(
+    rd_kafka_seek_partitions(client, call->list, seek_timeout()));
   for (int i = 0; err == 0 && i < call->list->cnt; i++) {
     err = call->list->elems[i].err;
   }

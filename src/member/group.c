@@ -34,14 +34,6 @@ static void take_result (strand_group *g, rd_kafka_resp_err_t err,
   strand_health_error(g->health, err, text, NULL, -1, strand_clock_us());
 }
 
-static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  if (error == NULL) return err;
-  err = rd_kafka_error_code(error);
-  rd_kafka_error_destroy(error);
-  return err;
-}
-
 static void unassign_all (strand_group *g) {
   take_result(g, rd_kafka_assign(g->owner->client, NULL), "unassign");
 }
@@ -53,7 +45,8 @@ static void answer_assign (strand_group *g,
   if (g->owner->phase >= STRAND_LEAVING) unassign_all(g);
   else if (g->membership->cooperative) {
     take_result(
-      g, code_and_free(rd_kafka_incremental_assign(g->owner->client, list)),
+      g,
+      strand_error_take(rd_kafka_incremental_assign(g->owner->client, list)),
       "assign");
   }
   else take_result(g, rd_kafka_assign(g->owner->client, list), "assign");
@@ -117,7 +110,8 @@ static void answer_revoke (strand_group *g) {
     return;
   }
   take_result(
-    g, code_and_free(rd_kafka_incremental_unassign(g->owner->client, list)),
+    g,
+    strand_error_take(rd_kafka_incremental_unassign(g->owner->client, list)),
     "unassign");
 }
 

@@ -3,6 +3,8 @@
 */
 #include "member/reassign.h"
 
+#include "kafka/errors.h"
+
 void strand_reassign_init (strand_reassign *r, const strand_owner *owner,
                            const strand_assignment *assignment,
                            const strand_membership *membership,
@@ -32,14 +34,6 @@ static int64_t place_of (const strand_assigned *assigned) {
   return strand_position_home(assigned);
 }
 
-static rd_kafka_resp_err_t code_and_free (rd_kafka_error_t *error) {
-  rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-  if (error == NULL) return err;
-  err = rd_kafka_error_code(error);
-  rd_kafka_error_destroy(error);
-  return err;
-}
-
 /* Under the cooperative protocol the others go on untouched. Under the eager
 ** one an empty list takes its place: none at all would be the answer to a
 ** revocation that is on its way; and without it librdkafka stops a partition of
@@ -50,7 +44,7 @@ static rd_kafka_resp_err_t unassign (rd_kafka_t *client, bool cooperative,
   rd_kafka_topic_partition_list_t *nothing;
   rd_kafka_resp_err_t err;
   if (cooperative)
-    return code_and_free(rd_kafka_incremental_unassign(client, list));
+    return strand_error_take(rd_kafka_incremental_unassign(client, list));
   nothing = rd_kafka_topic_partition_list_new(1);
   err = rd_kafka_assign(client, nothing);
   rd_kafka_topic_partition_list_destroy(nothing);
@@ -59,8 +53,9 @@ static rd_kafka_resp_err_t unassign (rd_kafka_t *client, bool cooperative,
 
 static rd_kafka_resp_err_t assign (rd_kafka_t *client, bool cooperative,
                                    rd_kafka_topic_partition_list_t *list) {
-  return cooperative ? code_and_free(rd_kafka_incremental_assign(client, list))
-                     : rd_kafka_assign(client, list);
+  return cooperative
+           ? strand_error_take(rd_kafka_incremental_assign(client, list))
+           : rd_kafka_assign(client, list);
 }
 
 /* The queues are split off between the two. Before, librdkafka forgets those of
