@@ -189,4 +189,23 @@ describe("a broker that takes less metadata than max_metadata", function()
       if member.covers(entry, record.offset) then assert.equal(1, log.done[record.id]) end
     end
   end)
+
+  it("keeps an exactly once partition from all commits, which is a problem until it fits", function()
+    local topic, log, group = helper.topic(1), audit.new(), helper.name "group"
+    local sent = audit.send(topic, 3000, heavy)
+    local options = options_of(group, { topic }, log)
+    options.commit_interval, options.delivery, options.transactional_id = nil, "exactly_once", group
+    options.producer = {}
+    local consumer, events = member.start(options)
+    helper.eventually(60, function()
+      local healthy, _, code = consumer:health()
+      return not healthy and code == "METADATA_UNWRITABLE"
+    end, consumer)
+    assert.equal(1, member.events(events, "metadata_unwritable"))
+    discard_all(consumer)
+    helper.eventually(60, function()
+      return (member.committed(group, topic)[0] or { offset = 0 }).offset == #sent
+    end, consumer)
+    helper.eventually(10, function() return consumer:health() end, consumer)
+  end)
 end)
