@@ -222,6 +222,25 @@ describe("what is away while brokers answer", function()
     assert.same({}, of(events, "unreachable"))
   end)
 
+  it("nor are they while the group's other members keep one from joining", function()
+    kafka["session.timeout.ms"] = 20000
+    local folder = fixture.folder()
+    local one, before = open { handler_args = folder, revoke_grace = 60 }
+    fixture.start(one)
+    fixture.produce("orders", { { partition = 0, value = "gate slow" } },
+      { ["bootstrap.servers"] = mock.bootstrap_servers })
+    helper.eventually(20, function() return fixture.count(folder, "enter") == 1 end, one)
+    local two, events = open {}
+    assert(two:start())
+    helper.eventually(20, function() return #of(before, "revoked") > 0 end, one, two)
+    mock:rtt(nil, 4)
+    helper.eventually(60, fixture.pause(25), one, two)
+    mock:rtt(nil, 0)
+    assert.same({}, of(events, "unreachable"))
+    fixture.release(folder, "slow")
+    helper.eventually(40, function() return one:health() and two:health() end, one, two)
+  end)
+
   it("no broker at all is over with the first commit that one takes", function()
     kafka["session.timeout.ms"], kafka["socket.timeout.ms"] = 60000, 1000
     local consumer, events = open { commit_interval = 3600 }

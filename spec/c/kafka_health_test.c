@@ -313,6 +313,27 @@ static void an_answer_to_any_request_shows_a_broker (void **state) {
   assert_int_equal(tell(), 0);
 }
 
+/* While the group's other members take their time nothing else is asked, and the
+** answer to the question comes after that was given up. */
+static void a_slow_broker_that_is_asked_to_join_is_not_away (void **state) {
+  (void)state;
+  member.topics.asking = true;
+  strand_signs_sent(&member.signs, JOIN_GROUP, SECOND);
+  assert_int_equal(strand_outage_tick(&member.outage, SECOND), 6 * SECOND);
+  member.outage.sought_us = 6 * SECOND;
+  assert_int_equal(ask_in_vain(9 * SECOND), 0);
+  member.outage.asking_reach = false;
+  assert_int_equal(strand_outage_tick(&member.outage, 9 * SECOND),
+                   11 * SECOND);
+  answered(METADATA, RD_KAFKA_RESP_ERR_NO_ERROR, 10 * SECOND);
+  assert_int_equal(ask_in_vain(13 * SECOND), 0);
+  member.outage.asking_reach = false;
+  assert_int_equal(strand_outage_tick(&member.outage, 13 * SECOND),
+                   15 * SECOND);
+  assert_int_equal(ask_in_vain(20 * SECOND), 1); /* it is, now */
+  assert_string_equal(told.type, "unreachable");
+}
+
 /* Who does not let the client in answers up to there. */
 static void an_answer_before_the_client_is_let_in_shows_none (void **state) {
   const int16_t opens[] = { API_VERSIONS, SASL_HANDSHAKE, SASL_AUTHENTICATE };
@@ -470,6 +491,9 @@ int main (void) {
       close_member),
     cmocka_unit_test_setup_teardown(brokers_that_are_silent_do_not_fail_a_join,
                                     open_member, close_member),
+    cmocka_unit_test_setup_teardown(
+      a_slow_broker_that_is_asked_to_join_is_not_away, open_member,
+      close_member),
     cmocka_unit_test_setup_teardown(a_join_fails_where_slow_brokers_answer,
                                     open_member, close_member),
     cmocka_unit_test_setup_teardown(so_many_errors_are_remembered_and_no_more,

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "kafka/errors.h"
+#include "member/partition_names.h"
 
 #define ASKS_SOON_US 5000000 /* to join, once it knows the coordinator */
 /* In a join that succeeds: that a first one gets an id, that an older id is
@@ -23,6 +24,7 @@
 #define ASK_AGAIN_US 1000000    /* without memory */
 #define SEEK_BROKER_US 10000000 /* while none answers, told or not */
 #define HEARD_LATELY_US 5000000 /* so long "brokers answer" is said */
+#define ASK_EARLY_US 5000000    /* an answer may come so late, and count */
 
 void strand_outage_init (strand_outage *o, const strand_owner *owner,
                          const strand_assignment *assignment,
@@ -40,27 +42,18 @@ void strand_outage_init (strand_outage *o, const strand_owner *owner,
 ** Health
 */
 
-/* Up to STRAND_PARTITIONS_NAMED_MAX of those without a leader. Returns
-** 'text'. */
-static const char *partitions_of (const strand_outage *o, char *text,
-                                  size_t size) {
-  size_t at = 0;
-  unsigned count = 0;
-  text[0] = '\0';
+/* The first without a leader, and the names of all; NULL: there is none. */
+static const strand_assigned *find_leaderless (const strand_outage *o,
+                                               strand_partition_names *names) {
+  const strand_assigned *first = NULL;
+  *names = (strand_partition_names){ .count = 0 };
   for (size_t i = 0; i < o->assignment->count; i++) {
     const strand_assigned *assigned = o->assignment->partitions[i];
     if (assigned->partition == NULL || !assigned->no_leader) continue;
-    if (count++ >= STRAND_PARTITIONS_NAMED_MAX || at >= size) continue;
-    at += (size_t)snprintf(text + at, size - at, "%s%s/%d",
-                           count > 1 ? ", " : "",
-                           strand_partition_topic(assigned->partition),
-                           (int)strand_partition_index(assigned->partition));
+    if (first == NULL) first = assigned;
+    strand_partition_names_add(names, assigned->partition);
   }
-  if (count > STRAND_PARTITIONS_NAMED_MAX && at < size) {
-    snprintf(text + at, size - at, " and %u more",
-             count - STRAND_PARTITIONS_NAMED_MAX);
-  }
-  return text;
+  return first;
 }
 
 static void put (const strand_outage *o, strand_problem_kind kind,
@@ -93,11 +86,12 @@ static void publish_join (const strand_outage *o, bool clears) {
 }
 
 static void publish_leaders (const strand_outage *o, bool clears) {
-  char text[STRAND_PARTITIONS_NAMED_MAX * 300];
+  strand_partition_names names;
   strand_failure problem;
   if (o->no_leader) {
+    find_leaderless(o, &names);
     strand_fail(&problem, "NO_LEADER", "no leader answers for %s",
-                partitions_of(o, text, sizeof(text)));
+                strand_partition_names_end(&names));
   }
   put(o, STRAND_PROBLEM_NO_LEADER, o->no_leader ? &problem : NULL, clears);
 }
@@ -222,6 +216,17 @@ static void take_answers (strand_outage *o) {
   if (blamed) o->unreachable_cause = cause;
 }
 
+/* Asked more often than told: its end is seen in time. While the answer to a
+** join is waited for nothing else is asked, and a slow broker answers after the
+** question was given up: so it is put long before it is told. */
+static int64_t reach_due (const strand_outage *o) {
+  if (o->unreachable_reported) return o->sought_us + SEEK_BROKER_US;
+  if (atomic_load(&o->signs->joining)
+      && o->sought_us < o->unreachable.since_us)
+    return o->unreachable.since_us + ASK_EARLY_US;
+  return o->unreachable.tell_us;
+}
+
 static int64_t tick_reach (strand_outage *o, int64_t now_us) {
   strand_call *call;
   int64_t due_us;
@@ -230,9 +235,7 @@ static int64_t tick_reach (strand_outage *o, int64_t now_us) {
   if (awaits_group(o))
     strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
   if (o->unreachable.since_us == 0 || o->asking_reach) return INT64_MAX;
-  /* Asked more often than told: its end is seen in time. */
-  due_us = o->unreachable_reported ? o->sought_us + SEEK_BROKER_US
-                                   : o->unreachable.tell_us;
+  due_us = reach_due(o);
   if (now_us < due_us) return due_us;
   call = strand_call_new(STRAND_CALL_REACH, NULL);
   if (call == NULL) return now_us + ASK_AGAIN_US;
@@ -387,14 +390,6 @@ void strand_outage_verify (strand_outage *o, int64_t now_us) {
   if (o->verify_us == 0 || at_us < o->verify_us) o->verify_us = at_us;
 }
 
-static const strand_assigned *first_without (const strand_outage *o) {
-  for (size_t i = 0; i < o->assignment->count; i++) {
-    const strand_assigned *assigned = o->assignment->partitions[i];
-    if (assigned->partition != NULL && assigned->no_leader) return assigned;
-  }
-  return NULL;
-}
-
 static void take_leader (strand_outage *o, strand_assigned *assigned,
                          rd_kafka_resp_err_t err) {
   switch (strand_error_kind_of(err)) {
@@ -410,6 +405,7 @@ static void take_leader (strand_outage *o, strand_assigned *assigned,
 
 void strand_outage_leaders (strand_outage *o, const strand_call *call,
                             int64_t now_us) {
+  strand_partition_names names;
   o->asking_leaders = false;
   if (call->err != 0) {
     strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
@@ -423,7 +419,7 @@ void strand_outage_leaders (strand_outage *o, const strand_call *call,
     if (assigned == NULL || assigned->leaving) continue;
     take_leader(o, assigned, p->err);
   }
-  if (first_without(o) != NULL) strand_outage_verify(o, now_us);
+  if (find_leaderless(o, &names) != NULL) strand_outage_verify(o, now_us);
 }
 
 static bool ask_leaders (strand_outage *o, int64_t now_us) {
@@ -449,9 +445,9 @@ static bool ask_leaders (strand_outage *o, int64_t now_us) {
 }
 
 static void tell_leaders (strand_outage *o, int64_t now_us) {
-  const strand_assigned *first = first_without(o);
-  char partitions[STRAND_PARTITIONS_NAMED_MAX * 300], code[48];
-  char reason[sizeof(partitions) + 32];
+  strand_partition_names names;
+  const strand_assigned *first = find_leaderless(o, &names);
+  char code[48], reason[sizeof(names.text) + 32];
   if (first == NULL) {
     o->leaders = (strand_alert){ 0 };
     o->no_leader = false;
@@ -462,7 +458,7 @@ static void tell_leaders (strand_outage *o, int64_t now_us) {
     return;
   o->no_leader = true;
   snprintf(reason, sizeof(reason), "no leader answers for %s",
-           partitions_of(o, partitions, sizeof(partitions)));
+           strand_partition_names_end(&names));
   tell(o, "leader_missing", strand_code_of(o->leader_err, code, sizeof(code)),
        reason, first->partition);
 }
@@ -472,9 +468,7 @@ static int64_t tick_leaders (strand_outage *o, int64_t now_us) {
   if (o->owner->phase != STRAND_SERVING) return INT64_MAX;
   if (metadata != o->metadata_seen) strand_outage_verify(o, now_us);
   o->metadata_seen = metadata;
-  if (o->leaders.since_us != 0 || first_without(o) != NULL) {
-    tell_leaders(o, now_us);
-  }
+  tell_leaders(o, now_us);
   if (o->asking_leaders || o->verify_us == 0) return INT64_MAX;
   if (now_us < o->verify_us) return o->verify_us;
   o->verify_us = ask_leaders(o, now_us) ? 0 : now_us + ASK_AGAIN_US;
