@@ -59,6 +59,33 @@ describe("a phase of nginx", function()
       assert(strand.admin(options.admin)):close()
     end
   end)
+
+  it("is none for run(), which would hold up nginx for good", function()
+    play(function() return "timer" end)
+    local consumer = assert(strand.consumer(options.consumer))
+    for name, run in pairs { run = consumer.run, ["strand.run"] = strand.run } do
+      local ok, message = pcall(run, consumer, { tick = error })
+      assert.is_false(ok)
+      assert.matches("nginx_spec.lua:%d+: " .. name .. "%(%): it would wait, and hold up nginx: have "
+        .. "it served by strand.loop.resty.start", message)
+    end
+    consumer:close()
+  end)
+
+  it("is none to wait for callbacks in, while no loop serves them", function()
+    play(function() return "timer" end)
+    local consumer = assert(strand.consumer(options.consumer))
+    local producer = assert(strand.producer(options.producer))
+    for name, wait in pairs { step = function() consumer:step() end,
+      poll = function() producer:poll(0.01) end } do
+      local ok, message = pcall(wait)
+      assert.is_false(ok)
+      assert.matches("nginx_spec.lua:%d+: " .. name .. "%(%): it would wait, and hold up nginx", message)
+    end
+    assert.equal("NOT_STARTED", (select(3, consumer:step(0))))
+    assert.equal(0, producer:poll())
+    consumer:close()
+  end)
 end)
 
 -- Seconds after a stop: what ends later than the first ends all others, and nginx kills at the second;

@@ -106,8 +106,13 @@ local function refuse_in_loop(self, name)
   schema.raise(("%s(): the consumer is served by an event loop"):format(name))
 end
 
+local function refuse_run(self, name)
+  refuse_in_loop(self, name)
+  nginx.refuse_wait(self, name)
+end
+
 function methods:run(given)
-  refuse_in_loop(self, "run")
+  refuse_run(self, "run")
   refuse_in_handler(self, "run")
   local ok, message, code = run({ self }, check.run(given))
   if not ok then return nil, message, code end
@@ -173,6 +178,7 @@ end
 function lasting:step(timeout)
   timeout = check.step(timeout)
   refuse_in_handler(self, "step")
+  if timeout ~= 0 and not self.loop then nginx.refuse_wait(self, "step") end
   if lifecycle.is_over(self) then return nil, "the consumer is closed", "CLOSED" end
   if self.core:state() == "new" then
     return nil, "the consumer has not been started", "NOT_STARTED"
@@ -289,7 +295,7 @@ local function run_arguments(list, count)
     elseif self.core:state() == "closed" then
       schema.raise("attempt to use a closed consumer")
     end
-    refuse_in_loop(self, "strand.run")
+    refuse_run(self, "strand.run")
   end
   return check.run(given)
 end

@@ -75,6 +75,11 @@ function nginx.note_open(object)
   opened[object] = true
 end
 
+-- Raises where 'name' would wait outside of nginx's loop.
+function nginx.refuse_wait(object, name)
+  if object.in_nginx then schema.raise(("%s(): %s"):format(name, nginx.UNSERVED)) end
+end
+
 -- -> those that were opened and not collected, in a list
 function nginx.opened()
   local list = {}

@@ -271,6 +271,7 @@ end
 function methods:poll(timeout)
   timeout = check.poll(timeout)
   if self.loop then schema.raise("poll(): the producer is served by an event loop") end
+  if timeout and timeout > 0 then nginx.refuse_wait(self, "poll") end
   wait(self, core.now() + (timeout or 0))
   return self.dispatcher:serve()
 end
