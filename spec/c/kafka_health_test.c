@@ -313,8 +313,8 @@ static void an_answer_to_any_request_shows_a_broker (void **state) {
   assert_int_equal(tell(), 0);
 }
 
-/* While the group's other members take their time nothing else is asked, and the
-** answer to the question comes after that was given up. */
+/* While the group's other members take their time nothing else is asked, and
+** the answer to the question comes after that was given up. */
 static void a_slow_broker_that_is_asked_to_join_is_not_away (void **state) {
   (void)state;
   member.topics.asking = true;
