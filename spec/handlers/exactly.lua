@@ -4,6 +4,7 @@
 --   fail N      fails in the first N attempts, after it has produced
 --   large       one more output, of more bytes than the brokers take
 --   beyond N    one more output, to the N. topic, for a partition that is not there
+--   keyless N   one more output, to the N. topic, without a key
 --   gate NAME   waits until the folder has a file of that name, or "all"
 --   only        nothing is produced
 --   end NAME    context:NAME("asked for")
@@ -21,6 +22,10 @@ end
 
 function commands.beyond(_, context, n)
   context:produce { topic = context.args.out[tonumber(n)], value = "beyond", partition = 7 }
+end
+
+function commands.keyless(_, context, n)
+  context:produce { topic = context.args.out[tonumber(n)], value = "keyless" }
 end
 
 function commands.gate(_, context, name) gate.wait(context, context.args.folder, name) end

@@ -187,6 +187,20 @@ describe("exactly once", function()
     assert.equal(38, #read(out[2], 1))
   end)
 
+  it("waits for no timeout when a topic refuses one of the outputs that are in flight", function()
+    local topic, out = helper.topic(1), { helper.topic(1, { ["cleanup.policy"] = "compact" }) }
+    local sent = audit.send(topic, 60, function(i)
+      return { key = "key" .. i % 10, value = i == 5 and "keyless 1" or "" }
+    end)
+    local consumer = member.start(options_of(topic, out,
+      { exhausted = "skip", transaction_timeout = 6 * LIMIT }))
+    wait_covered(topic, topic, sent, consumer)
+    local report = assert(consumer:close())
+    assert.same({ 1, 59 }, { report.skipped, report.done })
+    table.remove(sent, 5)
+    assert.same(GOOD, count(out[1], 1, sent))
+  end)
+
   it("makes no larger batches than a topic takes, as soon as its limit is known", function()
     local topic, out = helper.topic(1), { helper.topic(1, { ["max.message.bytes"] = "3000" }) }
     local first = audit.send(topic, 1, keyed)
