@@ -91,6 +91,31 @@ static void a_wait_counts_once (void **state) {
   assert_true(strand_slice_come(&slice, body(2), slice.came_us + 200));
 }
 
+/* The loop has had no turn: its handlers wait for a file, or a server, and
+** keep the thread. */
+static void one_that_blocks_has_no_more (void **state) {
+  (void)state;
+  assert_false(come(1, 10));
+  for (int i = 1; i < 5; i++) {
+    thread_waits++;
+    assert_false(
+      strand_slice_come(&slice, body(0), slice.came_us + MOST_US / 5));
+  }
+  thread_waits++;
+  assert_true(strand_slice_come(&slice, body(0), slice.came_us + MOST_US / 5));
+}
+
+/* Nor does that begin another for who comes next. */
+static void what_one_has_blocked_is_spent (void **state) {
+  (void)state;
+  assert_false(come(1, 10));
+  thread_waits++;
+  assert_false(
+    strand_slice_come(&slice, body(0), slice.came_us + MOST_US - 100));
+  assert_true(strand_slice_come(&slice, body(1), slice.came_us + 99)
+              || strand_slice_come(&slice, body(2), slice.came_us + 99));
+}
+
 static void elsewhere_no_wait_begins_another (void **state) {
   (void)state;
   strand_slice_share(&slice, false);
@@ -166,6 +191,8 @@ int main (void) {
     spec(what_others_computed_is_not_spent),
     spec(a_loop_that_waited_begins_another),
     spec(a_wait_counts_once),
+    spec(one_that_blocks_has_no_more),
+    spec(what_one_has_blocked_is_spent),
     spec(elsewhere_no_wait_begins_another),
     spec(our_turn_begins_another),
     spec(what_others_do_before_the_first_is_not_spent),

@@ -38,24 +38,33 @@ static void begin_with_first (strand_slice *s, int64_t now_us) {
   s->waits = strand_thread_waits();
 }
 
-/* Where the thread has waited since, it was for all that the loop has: others
-** have had their turn, and what comes now is a slice of its own. */
-static bool begins_anew (strand_slice *s) {
+/* Since the last came, or the first. */
+static bool has_waited (strand_slice *s) {
   long waits = strand_thread_waits();
   if (waits == s->waits) return false;
   s->waits = waits;
+  return true;
+}
+
+/* Others have had their turn, and what comes now is a slice of its own. */
+static void begin_anew (strand_slice *s) {
   s->cpu_us = strand_clock_cpu_us();
   s->spent_us = 0;
   s->ended = false;
   s->last = NULL;
   s->came = 0;
-  return true;
 }
 
+/* Where the thread has waited, it was for all that the loop has; but of one
+** that comes twice in a row the handler may have blocked it. */
 static void spend (strand_slice *s, const struct strand_body *body,
                    int64_t gap_us) {
+  bool waited = s->strict && gap_us >= BUSY_US && has_waited(s);
   int64_t cpu_us;
-  if (s->strict && gap_us >= BUSY_US && begins_anew(s)) return;
+  if (waited && s->last != body) {
+    begin_anew(s);
+    return;
+  }
   if (s->last == body || (s->strict && gap_us < BUSY_US)) {
     s->spent_us += gap_us;
     return;

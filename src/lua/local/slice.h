@@ -9,11 +9,11 @@
 **   begin --a body comes--> over? --yes, once--> end --our turn--> begin
 **
 ** What lies between one that comes and the next is the slice's, unless it is so
-** long that the loop may have waited. In nginx the thread says whether it has:
-** others have had their turn then, and another slice begins. If not, its CPU
-** says what was spent: others may have had its core. Elsewhere, of one body
-** that comes twice in a row it always is the slice's; one that did so after a
-** wait, alone, waits a turn for it.
+** long that the loop may have waited. Of one body that comes twice in a row it
+** always is: its handler may have blocked the thread; one that did so after a
+** wait, alone, waits a turn for it. Else in nginx the thread says whether it
+** has waited: others have had their turn then, and another slice begins. If
+** not, its CPU says what was spent: others may have had its core.
 **
 ** What one body can do alone is not for two: as many are woken in one turn as
 ** in the last, twice, while work is left; in nginx up to half of what a slice
