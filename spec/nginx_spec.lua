@@ -83,7 +83,7 @@ describe("a phase of nginx", function()
       assert.matches("nginx_spec.lua:%d+: " .. name .. "%(%): it would wait, and hold up nginx", message)
     end
     assert.equal("NOT_STARTED", (select(3, consumer:step(0))))
-    assert.equal(0, producer:poll())
+    assert.is_number(producer:poll())
     consumer:close()
   end)
 end)
