@@ -2,6 +2,7 @@
 -- back, and events as they are documented.
 local helper = require "spec.support.helper"
 local fixture = require "spec.support.fixture"
+local strand = require "strand"
 
 describe("stats, assignment and blockers", function()
   local consumer, topic, folder, group
@@ -149,5 +150,43 @@ describe("an event's name", function()
     for name in pairs(names_of "Events") do
       assert.matches('"' .. name .. '"', source, 1, true)
     end
+  end)
+end)
+
+-- What a page or types.lua names of 'stats', against what there is.
+describe("each of the figures of stats()", function()
+  local KAFKA = { ["bootstrap.servers"] = "127.0.0.1:1", ["group.id"] = "g" }
+
+  local function keys_of(stats)
+    local keys = {}
+    for name in pairs(stats) do keys[name] = true end
+    return keys
+  end
+
+  local function fields_of(class)
+    local fields = {}
+    local body = helper.read("lua/strand/types.lua"):match("@class strand%." .. class .. "\n(.-)\n\n")
+    for name in body:gmatch "@field ([%l_]+)" do fields[name] = true end
+    return fields
+  end
+
+  it("of a consumer is in types.lua, and of those that are numbers in the manual", function()
+    local consumer = assert(strand.consumer { kafka = KAFKA, topics = { "t" }, handler = "h",
+      log = function() end })
+    local keys = keys_of(consumer:stats())
+    consumer:close()
+    assert.same(fields_of "Stats", keys)
+    local page = helper.read("docs/operations.md"):match "\n### Figures\n(.-)\n### "
+    keys.partitions = nil
+    for name in pairs(keys) do assert.matches("`" .. name .. "`", page, 1, true) end
+  end)
+
+  it("of a producer is in types.lua, and has the name that it has of a consumer", function()
+    local producer = assert(strand.producer { kafka = { ["bootstrap.servers"] = "127.0.0.1:1" },
+      log = function() end })
+    local stats = producer:stats()
+    producer:close { timeout = 0 }
+    assert.same(fields_of "ProducerStats", keys_of(stats))
+    assert.equal(0, stats.events_dropped + stats.logs_dropped)
   end)
 end)
