@@ -221,8 +221,8 @@ function body.main(self)
     local ok, problem
     if calms or not core.run then ok, problem = xpcall(run, core.unhook, self, which, number)
     elseif self.relays then
-      ok, problem = xpcall(core.relay, core.unhook, which, self.park, self.marker,
-        self.coroutines, yield)
+      local relayed = core.relay(which, self.marker, self.park, self.coroutines, core.run)
+      ok, problem = xpcall(relayed, core.unhook)
     else ok, problem = xpcall(core.run, core.unhook, which, self.park) end
     if not ok then abandon(self, which, number, text_of(problem)) end
   end

@@ -99,27 +99,37 @@ int strand_body_run (lua_State *L) {
 ** Relay
 */
 
-/* Of its frame; what passes through stands above. */
-enum { MARKER = 3, COROUTINES, YIELD, INNER };
+/* Upvalues of a relay. Its frame has nothing but what passes through, because
+** some loops look for what was yielded at the bottom of a frame: so it yields
+** by itself, and there is none of coroutine.yield's to be read again. */
+enum {
+  RELAY_BODY = 1,
+  RELAY_MARKER,
+  RELAY_PARK,
+  RELAY_COROUTINES,
+  RELAY_RUN,
+  RELAY_INNER,
+  RELAY_COUNT = RELAY_INNER
+};
 
 /* Replaces the one that there is, and is ready to be resumed with the
 ** arguments that are counted. */
 static int new_inner (lua_State *L, strand_body *body) {
-  lua_State *inner = lua_newthread(L);
-  int i;
-  lua_insert(L, INNER);
-  lua_settop(L, INNER);
+  lua_State *inner;
+  lua_settop(L, 0);
   luaL_checkstack(L, 20, "relay");
-  strand_outcome_watch_thread(L, INNER, BODY);
-  lua_pushvalue(L, INNER);
-  lua_rawseti(L, COROUTINES, (lua_Integer)body->number);
-  for (i = 1; i <= STRAND_NEXT_COUNT; i++)
-    lua_pushvalue(L, lua_upvalueindex(i));
-  lua_pushcclosure(L, strand_body_run, STRAND_NEXT_COUNT);
-  lua_pushvalue(L, BODY);
-  lua_pushvalue(L, PARK);
+  inner = lua_newthread(L);
+  lua_pushvalue(L, lua_upvalueindex(RELAY_BODY));
+  strand_outcome_watch_thread(L, 1, 2);
+  lua_pushvalue(L, 1);
+  lua_rawseti(L, lua_upvalueindex(RELAY_COROUTINES),
+              (lua_Integer)body->number);
+  lua_pushvalue(L, lua_upvalueindex(RELAY_RUN));
+  lua_insert(L, 2);
+  lua_pushvalue(L, lua_upvalueindex(RELAY_PARK));
   lua_pushthread(L);
   lua_xmove(L, inner, 4);
+  lua_replace(L, lua_upvalueindex(RELAY_INNER));
   body->inner = inner;
   body->outer = L;
   return 3;
@@ -136,24 +146,18 @@ static int resume (lua_State *L, lua_State *inner, int count, int *results) {
 }
 
 /* What it is resumed with goes to the inner one, but for a new one, which has
-** what it needs. It yields by coroutine.yield: some loops look for what was
-** yielded at the bottom of the frame. */
+** what it needs. */
 static int relay_on (lua_State *L, int status, lua_KContext is_new) {
-  strand_body *body = lua_touserdata(L, BODY);
-  int count = lua_gettop(L) - INNER;
+  strand_body *body = lua_touserdata(L, lua_upvalueindex(RELAY_BODY));
   (void)status;
   for (;;) {
-    lua_State *inner = lua_tothread(L, INNER);
+    int count = is_new ? new_inner(L, body) : lua_gettop(L);
+    lua_State *inner = body->inner;
     int ended, results = 0;
-    if (is_new) {
-      count = new_inner(L, body);
-      inner = body->inner;
-    }
-    else if (lua_status(inner) == LUA_YIELD && lua_checkstack(inner, count)) {
+    if (!is_new) {
+      if (lua_status(inner) != LUA_YIELD || !lua_checkstack(inner, count))
+        return luaL_error(L, "the handler's coroutine was resumed by others");
       lua_xmove(L, inner, count);
-    }
-    else {
-      return luaL_error(L, "the handler's coroutine was resumed by others");
     }
     ended = resume(L, inner, count, &results);
     if (ended == LUA_OK) return 0;
@@ -161,22 +165,24 @@ static int relay_on (lua_State *L, int status, lua_KContext is_new) {
       lua_xmove(inner, L, 1);
       return lua_error(L);
     }
-    luaL_checkstack(L, results + 1, "relay");
-    lua_pushvalue(L, YIELD);
+    luaL_checkstack(L, results, "relay");
     lua_xmove(inner, L, results);
-    is_new = results == 0 || !lua_rawequal(L, INNER + 2, MARKER);
-    if (!is_new) {
-      lua_callk(L, results, LUA_MULTRET, 0, relay_on);
-      count = lua_gettop(L) - INNER;
-    }
+    is_new = results == 0
+             || !lua_rawequal(L, 1, lua_upvalueindex(RELAY_MARKER));
+    if (!is_new) return lua_yieldk(L, results, 0, relay_on);
   }
 }
 
-int strand_body_relay (lua_State *L) {
-  luaL_argcheck(L, strand_body_test(L, BODY, UP(BODIES)) != NULL, BODY,
-                "a body expected");
-  lua_settop(L, INNER);
+static int begin_relay (lua_State *L) {
   return relay_on(L, LUA_OK, 1);
+}
+
+int strand_body_relay (lua_State *L) {
+  luaL_argcheck(L, strand_body_test(L, RELAY_BODY, UP(BODIES)) != NULL,
+                RELAY_BODY, "a body expected");
+  lua_settop(L, RELAY_COUNT);
+  lua_pushcclosure(L, begin_relay, RELAY_COUNT);
+  return 1;
 }
 
 #endif

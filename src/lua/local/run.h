@@ -28,10 +28,10 @@ int strand_body_next (lua_State *L);
 /* Body, park, outer or nil: until it ends. park(number, waiter | nil) -> waiter
 ** returns when it was woken. What that raises is raised. 'outer' is kept. */
 int strand_body_run (lua_State *L);
-/* Body, park, marker, coroutines, coroutine.yield: the same in an inner
-** coroutine, which becomes coroutines[number]; passes on what that yields with
-** the marker first. One that yields anything else has yielded for nobody, and
-** is left for another. */
+/* Body, marker, park, coroutines, run: pushes a function that does the same in
+** an inner coroutine, which becomes coroutines[number]; it passes on what that
+** yields with the marker first. One that yields anything else has yielded for
+** nobody, and is left for another. Called once. */
 int strand_body_relay (lua_State *L);
 #endif
 
