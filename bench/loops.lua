@@ -3,7 +3,8 @@
 --   loops.cqueues, loops.luv, loops.none (strand's own step), each made when asked for:
 --
 --   spawn(f)                     f() in a coroutine of the loop
---   sleep(seconds, context)      as a user of that loop waits
+--   sleep(seconds, context)      as a user of that loop waits; the context is wanted only where
+--                                sleeps_by_context
 --   run()                        until every coroutine has ended
 --   serve(consumer, over) -> report    starts it, serves it until over(consumer) -> true | false,
 --                                      seconds until the next look (LOOK); closes it
@@ -67,7 +68,7 @@ function make.luv()
 end
 
 function make.none()
-  local loop = {}
+  local loop = { sleeps_by_context = true }
   function loop.sleep(seconds, context) context:sleep(seconds) end
   function loop.serve(consumer, over)
     assert(consumer:start())
