@@ -753,7 +753,7 @@ function delivery:done() end
 ---@field overdue integer           timed out, and not heard of since: still in the queue
 ---@field late integer              timed out, and heard of since
 ---@field events_dropped integer
----@field logs_dropped integer
+---@field log_dropped integer
 ---@field max_queued_records integer
 ---@field max_queued_bytes integer
 

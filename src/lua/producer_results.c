@@ -99,7 +99,7 @@ void strand_push_producer_stats (lua_State *L,
   strand_set_integer(L, "overdue", records->overdue);
   strand_set_integer(L, "late", records->late);
   strand_set_integer(L, "events_dropped", counts->events_dropped);
-  strand_set_integer(L, "logs_dropped", counts->logs_dropped);
+  strand_set_integer(L, "log_dropped", counts->log_dropped);
   strand_set_integer(L, "max_queued_records", counts->max_queued_records);
   strand_set_integer(L, "max_queued_bytes", counts->max_queued_bytes);
 }

@@ -473,7 +473,7 @@ void strand_producer_refresh_counts (strand_producer *p,
   counts->records = p->deliveries.counts;
   counts->records.untaken += p->kept_reports;
   counts->events_dropped = p->events.dropped;
-  counts->logs_dropped = strand_log_dropped(p->log);
+  counts->log_dropped = strand_log_dropped(p->log);
   counts->max_queued_records = p->bounds.max_records;
   counts->max_queued_bytes = p->bounds.max_bytes;
   counts->detached = p->detached;

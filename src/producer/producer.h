@@ -57,7 +57,7 @@ typedef struct strand_producer strand_producer;
 typedef struct strand_producer_counts {
   strand_delivery_counts records;
   int64_t events_dropped;
-  int64_t logs_dropped;
+  int64_t log_dropped;
   int64_t max_queued_records;
   int64_t max_queued_bytes;
   bool detached; /* closed, and librdkafka had not ended in time */
