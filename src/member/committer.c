@@ -19,6 +19,7 @@
 #include "member/unwritable.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
+#define LOOK_US 1000000       /* for a partition that cannot be committed */
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_membership *membership,
@@ -60,12 +61,15 @@ static void answer_waiters (strand_committer *t, bool out_only,
 }
 
 /* Where all that is done is told, or nothing, such a partition commits nothing
-** more; else a part of it is told. */
+** more; else a part of it is told. There may be thousands that are well. */
 static void publish_unwritable (strand_committer *t, int64_t now_us) {
   strand_alert *lasts = &t->unwritable;
   strand_failure problem;
-  if (t->owner->consumer->settings.delivery != STRAND_AT_LEAST_ONCE
-      && strand_unwritable_find(t->owner, &problem))
+  if (t->owner->consumer->settings.delivery == STRAND_AT_LEAST_ONCE
+      || (lasts->since_us == 0 && now_us < t->look_us))
+    return;
+  t->look_us = now_us + LOOK_US;
+  if (strand_unwritable_find(t->owner, &problem))
     strand_alert_begin(lasts, now_us, STRAND_ALERT_PATIENCE_US);
   else *lasts = (strand_alert){ 0 };
   strand_problem_set(t->problem, STRAND_PROBLEM_METADATA,
