@@ -19,7 +19,7 @@
 #include "member/unwritable.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
-#define LOOK_US 1000000       /* for a partition that cannot be committed */
+#define SEARCH_US 1000000     /* for a partition that cannot be committed */
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_membership *membership,
@@ -66,9 +66,9 @@ static void publish_unwritable (strand_committer *t, int64_t now_us) {
   strand_alert *lasts = &t->unwritable;
   strand_failure problem;
   if (t->owner->consumer->settings.delivery == STRAND_AT_LEAST_ONCE
-      || (lasts->since_us == 0 && now_us < t->look_us))
+      || (lasts->since_us == 0 && now_us < t->search_us))
     return;
-  t->look_us = now_us + LOOK_US;
+  t->search_us = now_us + SEARCH_US;
   if (strand_unwritable_find(t->owner, &problem))
     strand_alert_begin(lasts, now_us, STRAND_ALERT_PATIENCE_US);
   else *lasts = (strand_alert){ 0 };

@@ -39,7 +39,7 @@ typedef struct strand_committer {
   strand_alert failing;   /* until one succeeds, or nothing is left of it */
   strand_heard cause;
   strand_alert unwritable; /* of some partition nothing can be committed */
-  int64_t look_us;         /* whether there is one: not before */
+  int64_t search_us;       /* whether there is one: not before */
 } strand_committer;
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
