@@ -16,10 +16,8 @@
 #include "base/clock.h"
 #include "kafka/errors.h"
 #include "member/partition_names.h"
-#include "member/unwritable.h"
 
 #define REVOKE_COMMITS_MOST 3 /* tried inside one rebalance */
-#define SEARCH_US 1000000     /* for a partition that cannot be committed */
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
                             const strand_membership *membership,
@@ -60,22 +58,6 @@ static void answer_waiters (strand_committer *t, bool out_only,
   }
 }
 
-/* Where all that is done is told, or nothing, such a partition commits nothing
-** more; else a part of it is told. There may be thousands that are well. */
-static void publish_unwritable (strand_committer *t, int64_t now_us) {
-  strand_alert *lasts = &t->unwritable;
-  strand_failure problem;
-  if (t->owner->consumer->settings.delivery == STRAND_AT_LEAST_ONCE
-      || (lasts->since_us == 0 && now_us < t->search_us))
-    return;
-  t->search_us = now_us + SEARCH_US;
-  if (strand_unwritable_find(t->owner, &problem))
-    strand_alert_begin(lasts, now_us, STRAND_ALERT_PATIENCE_US);
-  else *lasts = (strand_alert){ 0 };
-  strand_problem_set(t->problem, STRAND_PROBLEM_METADATA,
-                     strand_alert_is_due(lasts, now_us) ? &problem : NULL);
-}
-
 /* For health(). */
 static void publish (strand_committer *t, int64_t now_us) {
   const strand_alert *failing = &t->failing;
@@ -87,7 +69,7 @@ static void publish (strand_committer *t, int64_t now_us) {
   }
   strand_problem_set(t->problem, STRAND_PROBLEM_COMMIT_FAILS,
                      fails ? &problem : NULL);
-  publish_unwritable(t, now_us);
+  strand_unwritable_publish(&t->unwritable, t->owner, t->problem, now_us);
 }
 
 static void note_alert (strand_committer *t, rd_kafka_resp_err_t err,

@@ -18,6 +18,7 @@
 #include "member/owner.h"
 #include "member/snapshot.h"
 #include "member/transactions.h"
+#include "member/unwritable.h"
 #include "shared/problem.h"
 
 typedef struct strand_committer {
@@ -38,8 +39,7 @@ typedef struct strand_committer {
   strand_failure failure; /* of the last commit; code "": none */
   strand_alert failing;   /* until one succeeds, or nothing is left of it */
   strand_heard cause;
-  strand_alert unwritable; /* of some partition nothing can be committed */
-  int64_t search_us;       /* whether there is one: not before */
+  strand_unwritable unwritable;
 } strand_committer;
 
 void strand_committer_init (strand_committer *t, const strand_owner *owner,
