@@ -11,6 +11,7 @@ local MOST = 2000 -- microseconds
 local HTTP = [[
   init_worker_by_lua_block {
     local strand = require "strand"
+    require "ffi".cdef "int usleep (unsigned);"
     done = 0
     consumer = assert(strand.consumer {
       kafka = { ["bootstrap.servers"] = "BROKER", ["group.id"] = "GROUP" },
@@ -70,6 +71,13 @@ describe("nginx's loop", function()
       assert.is_true(p99 <= MOST, ("%d us, of %d turns"):format(p99, #slices))
     end)
   end
+
+  -- It is no nginx socket that they wait for: the thread itself does.
+  it("has its turn while handlers block", function()
+    local BLOCKING = 2000
+    local turns = #slices_with(('if done < %d then require "ffi".C.usleep(1000) end'):format(BLOCKING))
+    assert.is_true(turns > BLOCKING / 2, ("%d turns"):format(turns))
+  end)
 
   teardown(function() print(("figure nginx_slice_p99_ms %.2f"):format(longest / 1000)) end)
 end)
