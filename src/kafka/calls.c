@@ -178,7 +178,8 @@ static void ask_limit_locked (strand_calls *calls, strand_cached_topic *t) {
   tell_answered_locked(calls);
 }
 
-/* As answer_locked. */
+/* As answer_locked. It only waits, since delivery reports are events: a
+** callback for them would be called in here, on this thread. */
 static void flush_locked (strand_calls *calls) {
   int ms = calls->flush_ms;
   calls->flush_ms = 2 * ms < FLUSH_MS ? 2 * ms : FLUSH_MS;
