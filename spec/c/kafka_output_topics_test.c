@@ -14,6 +14,8 @@
 
 #include "member/output_topics.h"
 
+#include "../support/c11_threads.h"
+
 static strand_consumer consumer;
 static strand_owner owner;
 static strand_waker waker;
