@@ -775,6 +775,22 @@ static void an_unknown_partition_is_waited_for_a_while (void **state) {
   close_fixture(&s);
 }
 
+/* In between it was known, and what failed the transaction was another. */
+static void one_that_is_unknown_long_after_is_waited_for_anew (void **state) {
+  fixture s;
+  (void)state;
+  open_fixture(&s);
+  handle(&s, 0, 0, 1);
+  for (int i = 0; i < 2; i++) {
+    assert_true(plan(&s));
+    refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
+    answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
+    assert_int_equal(s.parked, 0);
+    s.now_us += 2 * STRAND_AWAIT_PARTITION_US + 1;
+  }
+  close_fixture(&s);
+}
+
 /* Of several, none begins the others' time anew. */
 static void unknown_partitions_are_waited_for_at_the_same_time (void **state) {
   fixture s;
@@ -785,7 +801,7 @@ static void unknown_partitions_are_waited_for_at_the_same_time (void **state) {
   for (int i = 0; i < 2; i++) {
     assert_true(plan(&s));
     holds("01");
-    s.now_us += i * 10000000;
+    s.now_us += i * STRAND_AWAIT_PARTITION_US;
     refuse(0, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
     refuse(1, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION);
     answer(&s, STRAND_CLOSED_ABORTED, RD_KAFKA_RESP_ERR__INCONSISTENT);
@@ -1219,6 +1235,7 @@ int main (void) {
     cmocka_unit_test(what_stands_in_the_way_for_long_is_a_problem),
     cmocka_unit_test(one_that_is_refused_is_left_out_and_the_rest_goes_again),
     cmocka_unit_test(an_unknown_partition_is_waited_for_a_while),
+    cmocka_unit_test(one_that_is_unknown_long_after_is_waited_for_anew),
     cmocka_unit_test(unknown_partitions_are_waited_for_at_the_same_time),
     cmocka_unit_test(of_a_batch_each_goes_alone_before_that_is_believed),
     cmocka_unit_test(where_none_is_to_blame_batches_get_smaller),

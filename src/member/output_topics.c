@@ -54,34 +54,38 @@ static bool refute (const strand_output_topics *topics, const char *name,
          && (int64_t)(facts.answered * 1e6) >= since_us;
 }
 
+/* What was so of late is not waited for again. */
+static bool is_recent (int64_t since_us, int64_t now_us) {
+  return since_us != 0 && now_us - since_us <= 2 * STRAND_AWAIT_PARTITION_US;
+}
+
 static bool is_awaited (const strand_output_topics *topics,
                         const strand_output *output, int64_t now_us) {
-  return topics->awaited_us != 0
-         && now_us - topics->awaited_us <= 2 * STRAND_AWAIT_PARTITION_US
+  return is_recent(topics->awaited_us, now_us)
          && topics->awaited_partition == output->partition
          && strcmp(topics->awaited, strand_output_topic(output)) == 0;
 }
 
-/* Since when its partition is waited for. What was so of late is not waited for
-** again; and what waits beside another does not begin anew whenever that was
-** the last. */
-static int64_t awaited_since (strand_output_topics *topics,
-                              const strand_output *output, int64_t now_us) {
+/* Since when its partition is waited for. What waits beside another does not
+** begin anew whenever that was the last. */
+static int64_t note_awaited (strand_output_topics *topics,
+                             const strand_output *output, int64_t now_us) {
   strand_staged *s = output->of;
+  bool recent = is_recent(s->awaited_us, now_us);
   if (!is_awaited(topics, output, now_us)) {
     snprintf(topics->awaited, sizeof(topics->awaited), "%s",
              strand_output_topic(output));
     topics->awaited_partition = output->partition;
-    topics->awaited_us = s->awaited_us != 0 ? s->awaited_us : now_us;
+    topics->awaited_us = recent ? s->awaited_us : now_us;
   }
-  if (s->awaited_us == 0) s->awaited_us = topics->awaited_us;
+  if (!recent) s->awaited_us = topics->awaited_us;
   return s->awaited_us;
 }
 
 bool strand_output_topics_await (strand_output_topics *topics,
                                  const strand_output *output, int64_t now_us) {
   const char *name = strand_output_topic(output);
-  int64_t since_us = awaited_since(topics, output, now_us);
+  int64_t since_us = note_awaited(topics, output, now_us);
   return now_us < since_us + STRAND_AWAIT_PARTITION_US
          && !refute(topics, name, output->partition,
                     since_us + STRAND_ASK_PARTITION_US);
