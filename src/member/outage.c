@@ -42,18 +42,25 @@ void strand_outage_init (strand_outage *o, const strand_owner *owner,
 ** Health
 */
 
-/* The first without a leader, and the names of all; NULL: there is none. */
-static const strand_assigned *find_leaderless (const strand_outage *o,
-                                               strand_partition_names *names) {
-  const strand_assigned *first = NULL;
-  *names = (strand_partition_names){ .count = 0 };
-  for (size_t i = 0; i < o->assignment->count; i++) {
-    const strand_assigned *assigned = o->assignment->partitions[i];
-    if (assigned->partition == NULL || !assigned->no_leader) continue;
-    if (first == NULL) first = assigned;
-    strand_partition_names_add(names, assigned->partition);
+/* From 'at' on, which goes behind it; NULL: there is none. */
+static const strand_assigned *next_leaderless (const strand_outage *o,
+                                               size_t *at) {
+  while (*at < o->assignment->count) {
+    const strand_assigned *assigned = o->assignment->partitions[(*at)++];
+    if (assigned->partition != NULL && assigned->no_leader) return assigned;
   }
-  return first;
+  return NULL;
+}
+
+/* What is said of all of them, in 'names'. */
+static const char *name_leaderless (const strand_outage *o,
+                                    strand_partition_names *names) {
+  const strand_assigned *assigned;
+  size_t at = 0;
+  *names = (strand_partition_names){ .count = 0 };
+  while ((assigned = next_leaderless(o, &at)) != NULL)
+    strand_partition_names_add(names, assigned->partition);
+  return strand_partition_names_end(names);
 }
 
 static void put (const strand_outage *o, strand_problem_kind kind,
@@ -89,9 +96,8 @@ static void publish_leaders (const strand_outage *o, bool clears) {
   strand_partition_names names;
   strand_failure problem;
   if (o->no_leader) {
-    find_leaderless(o, &names);
     strand_fail(&problem, "NO_LEADER", "no leader answers for %s",
-                strand_partition_names_end(&names));
+                name_leaderless(o, &names));
   }
   put(o, STRAND_PROBLEM_NO_LEADER, o->no_leader ? &problem : NULL, clears);
 }
@@ -405,7 +411,7 @@ static void take_leader (strand_outage *o, strand_assigned *assigned,
 
 void strand_outage_leaders (strand_outage *o, const strand_call *call,
                             int64_t now_us) {
-  strand_partition_names names;
+  size_t at = 0;
   o->asking_leaders = false;
   if (call->err != 0) {
     strand_alert_begin(&o->unreachable, now_us, STRAND_ALERT_PATIENCE_US);
@@ -419,7 +425,7 @@ void strand_outage_leaders (strand_outage *o, const strand_call *call,
     if (assigned == NULL || assigned->leaving) continue;
     take_leader(o, assigned, p->err);
   }
-  if (find_leaderless(o, &names) != NULL) strand_outage_verify(o, now_us);
+  if (next_leaderless(o, &at) != NULL) strand_outage_verify(o, now_us);
 }
 
 static bool ask_leaders (strand_outage *o, int64_t now_us) {
@@ -445,8 +451,9 @@ static bool ask_leaders (strand_outage *o, int64_t now_us) {
 }
 
 static void tell_leaders (strand_outage *o, int64_t now_us) {
+  size_t at = 0;
+  const strand_assigned *first = next_leaderless(o, &at);
   strand_partition_names names;
-  const strand_assigned *first = find_leaderless(o, &names);
   char code[48], reason[sizeof(names.text) + 32];
   if (first == NULL) {
     o->leaders = (strand_alert){ 0 };
@@ -458,7 +465,7 @@ static void tell_leaders (strand_outage *o, int64_t now_us) {
     return;
   o->no_leader = true;
   snprintf(reason, sizeof(reason), "no leader answers for %s",
-           strand_partition_names_end(&names));
+           name_leaderless(o, &names));
   tell(o, "leader_missing", strand_code_of(o->leader_err, code, sizeof(code)),
        reason, first->partition);
 }

@@ -10,11 +10,11 @@ void strand_partition_names_add (strand_partition_names *n,
   const char *comma = n->count == 0 ? "" : ", ";
   size_t room = sizeof(n->text) - STRAND_NAMES_MORE - n->length;
   char name[320];
-  int length = snprintf(name, sizeof(name), "%s%s/%d", comma,
-                        strand_partition_topic(p),
-                        (int)strand_partition_index(p));
-  if (n->named == n->count++ && n->named < STRAND_NAMES_MOST
-      && (size_t)length < room) {
+  int length;
+  if (n->named < n->count++ || n->named == STRAND_NAMES_MOST) return;
+  length = snprintf(name, sizeof(name), "%s%s/%d", comma,
+                    strand_partition_topic(p), (int)strand_partition_index(p));
+  if ((size_t)length < room) {
     memcpy(n->text + n->length, name, (size_t)length + 1);
     n->length += (size_t)length;
     n->named++;

@@ -24,7 +24,7 @@ typedef enum strand_problem_kind {
   STRAND_PROBLEM_NO_LEADER,       /* outage.c */
   STRAND_PROBLEM_COMMIT_FAILS,    /* committer.c */
   STRAND_PROBLEM_CANNOT_TRANSACT, /* transactions.c */
-  STRAND_PROBLEM_METADATA,        /* committer.c */
+  STRAND_PROBLEM_METADATA,        /* unwritable.c */
   STRAND_PROBLEM_NOT_ASSIGNED,    /* outage.c */
   STRAND_PROBLEM_TOPIC,           /* topic_problems.c */
   STRAND_PROBLEMS
