@@ -39,7 +39,7 @@ static void begin_with_first (strand_slice *s, int64_t now_us) {
 }
 
 /* Since the last came, or the first. */
-static bool has_waited (strand_slice *s) {
+static bool take_waited (strand_slice *s) {
   long waits = strand_thread_waits();
   if (waits == s->waits) return false;
   s->waits = waits;
@@ -59,7 +59,7 @@ static void begin_anew (strand_slice *s) {
 ** that comes twice in a row the handler may have blocked it. */
 static void spend (strand_slice *s, const struct strand_body *body,
                    int64_t gap_us) {
-  bool waited = s->strict && gap_us >= BUSY_US && has_waited(s);
+  bool waited = s->strict && gap_us >= BUSY_US && take_waited(s);
   int64_t cpu_us;
   if (waited && s->last != body) {
     begin_anew(s);
