@@ -336,6 +336,12 @@ function bodies:settle_call()
   if call and status(call.inner) == "dead" and waits_around(call) then go_on_around(call, LOST) end
 end
 
+--- What a setup returned, as of a handler: false, or nil with a reason, is a failure. -> why, or nil
+function bodies.setup_failure(given, reason)
+  if given or given == nil and reason == nil then return nil end
+  return reason == nil and "it returned false" or text_of(reason)
+end
+
 local function set_up(self, name, module)
   if type(module) ~= "table" then return end
   local setup, teardown = optional(module, name, "setup"), optional(module, name, "teardown")
@@ -344,9 +350,8 @@ local function set_up(self, name, module)
     local ok, problem = call_waiting(self, function() given, reason = setup(self.args) end,
       self.core.traceback)
     if not ok then fail(name, "error in setup: %s", text_of(problem)) end
-    if given == false or given == nil and reason ~= nil then
-      fail(name, "setup failed: %s", reason == nil and "it returned false" or text_of(reason))
-    end
+    problem = bodies.setup_failure(given, reason)
+    if problem then fail(name, "setup failed: %s", problem) end
   end
   if teardown then self.teardowns[#self.teardowns + 1] = teardown end
 end

@@ -64,14 +64,15 @@ end
 
 local LONGEST_SHOWN = 256
 
-local function escaped(byte)
+--- A byte as messages show it where it is not printed.
+function schema.escaped(byte)
   return ("\\x%02x"):format(byte:byte())
 end
 
 -- A name that the caller gave, as messages show it: a megabyte is cut, and not
 -- within a character; at a zero byte an interpreter would end the message.
 function schema.shown(name)
-  local text = tostring(name):gsub("[%z\1-\31\127]", escaped)
+  local text = tostring(name):gsub("[%z\1-\31\127]", schema.escaped)
   if #text <= LONGEST_SHOWN then return text end
   local start = text:sub(1, LONGEST_SHOWN):gsub("[\194-\244][\128-\191]*$", "")
   return ("%s... (%d bytes)"):format(start, #text)

@@ -13,6 +13,7 @@
 --                           -> { { kind, reason, delay }, ... }; produce: the method of a batch
 -- core.retry skip dead_letter park stop
 
+local bodies = require "strand.bodies"
 local consume = require "strand.consume"
 local core = require "strand.core"
 local check = require "strand.options.testing"
@@ -180,10 +181,8 @@ local function prepare(module, args)
   set_up[module] = nil
   if before and teardown then teardown() end
   if setup then
-    local given, reason = setup(args)
-    if given == false or given == nil and reason ~= nil then
-      schema.raise("setup failed: " .. tostring(reason == nil and "it returned false" or reason))
-    end
+    local problem = bodies.setup_failure(setup(args))
+    if problem then schema.raise("setup failed: " .. problem) end
   end
   set_up[module] = { args = args }
 end

@@ -7,6 +7,8 @@
 -- They stay plain tables in everything else: pairs, encoders and comparisons
 -- see their fields alone.
 
+local schema = require "strand.schema"
+
 local text = {}
 
 -- Each adds to 'out' what the table has of it.
@@ -21,9 +23,7 @@ end
 
 -- A key may be any bytes.
 local function quoted(key)
-  return '"' .. key:gsub('[%c"\\\127-\255]', function(c)
-    return ("\\x%02x"):format(c:byte())
-  end) .. '"'
+  return '"' .. key:gsub('[%c"\\\127-\255]', schema.escaped) .. '"'
 end
 
 local function add_attempt(out, t)
